@@ -1,0 +1,214 @@
+"""Settings: a config file is one :class:`Settings` in YAML. Every value has a meaning, a unit and a default here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medreasoner_monai.errors import ConfigError, nearest
+from medreasoner_monai.reasoners.starter import StarterSettings
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhantomSource(Section):
+    """Synthetic phantoms with exact masks, drawn on the spot."""
+
+    kind: Literal["phantoms"] = "phantoms"
+    sites: tuple[str, ...] = ("ct_abdomen", "chest_xray", "brain_mr")
+    train: int = Field(2400, ge=0, description="samples (not phantoms) in the training split")
+    val: int = Field(120, ge=0)
+    test: int = Field(360, ge=0)
+    questions_per_phantom: int = Field(2, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class ParquetSource(Section):
+    """Files in the U-MRG schema. ``val`` may be absent: a part of ``train`` is then set aside, by group."""
+
+    kind: Literal["parquet"]
+    train: Path
+    test: Path
+    val: Path | None = None
+    val_share: float = Field(0.05, gt=0, lt=0.5)
+
+
+class DataSettings(Section):
+    """Where the task data comes from."""
+
+    source: Annotated[PhantomSource | ParquetSource, Field(discriminator="kind")] = PhantomSource()
+
+
+class ModelSettings(Section):
+    """The reasoner to train: a Qwen2.5-VL class folder, or a starter built from nothing."""
+
+    path: Path | None = Field(None, description="a Hugging Face folder; when absent the starter is built")
+    starter: StarterSettings = StarterSettings()
+    prompt: str = "brief"
+
+
+class ColdStartSettings(Section):
+    """Supervised fine-tuning on traces and answers (TRL's SFTTrainer)."""
+
+    steps: int = Field(250, ge=1)
+    batch: int = Field(32, ge=1, description="samples a step")
+    learning_rate: float = Field(2e-3, gt=0)
+    warmup_steps: int = 20
+    weight_decay: float = 0.01
+    save_every: int = Field(50, ge=1, description="steps between checkpoints")
+    seed: int = 0
+
+
+class RewardSettings(Section):
+    """Which rewards GRPO learns from."""
+
+    suite: Literal["base", "soft", "hard"] = "soft"
+    point_overlap: Literal["dice", "released"] = "dice"
+    weights: dict[str, float] = {}
+
+
+class DeepSpeedSettings(Section):
+    """How GRPO is spread and sharded."""
+
+    processes: int = Field(1, ge=1, description="ranks on this machine")
+    zero_stage: Literal[0, 1, 2, 3] = 2
+
+
+class GrpoSettings(Section):
+    """Group relative policy optimisation (TRL's GRPOTrainer) under DeepSpeed."""
+
+    steps: int = Field(30, ge=1)
+    prompts: int = Field(16, ge=1, description="different prompts a step")
+    rollouts: int = Field(16, ge=2, description="completions a prompt")
+    learning_rate: float = Field(2e-4, gt=0)
+    warmup_steps: int = 2
+    temperature: float = Field(0.7, gt=0)
+    kl: float = Field(0.0, ge=0, description="weight of the KL term against the cold start; 0 loads no reference model")
+    max_completion: int = Field(96, ge=8, description="tokens")
+    save_every: int = Field(10, ge=1)
+    seed: int = 0
+    rewards: RewardSettings = RewardSettings()
+    deepspeed: DeepSpeedSettings = DeepSpeedSettings()
+
+
+class EvaluateSettings(Section):
+    """How a reasoner is scored on the test split."""
+
+    batch: int = Field(32, ge=1)
+    max_new_tokens: int = Field(96, ge=8)
+    segmenters: tuple[str, ...] = ("classical",)
+    bootstrap: int = Field(2000, ge=100, description="resamples for the 95 % intervals")
+
+
+class GateSettings(Section):
+    """When a model may become the champion."""
+
+    min_box_iou: float = Field(0.0, ge=0, le=1)
+    max_failure_rate: float = Field(0.05, ge=0, le=1)
+    min_over_blank: float = Field(0.05, description="box IoU that the picture must add to the question alone")
+    tolerance: float = Field(0.01, ge=0, description="box IoU that the interval may reach below the champion's")
+
+
+class PackageSettings(Section):
+    """The MONAI bundle."""
+
+    segmenter: str = "classical"
+
+
+class GroundSettings(Section):
+    """What the finished bundle is tried on; by default the CT that pydicom carries."""
+
+    dicom: Path | None = None
+    question: str = "Which bone carries the weight of the trunk?"
+    series: str | None = None
+
+
+class TrackingSettings(Section):
+    """MLflow and Prefect. Left empty, both live inside the workspace."""
+
+    mlflow_uri: str | None = None
+    experiment: str = "medreasoner"
+    model_name: str = "medreasoner"
+    prefect_api_url: str | None = None
+
+
+class Settings(Section):
+    """A whole run."""
+
+    name: str = "run"
+    threads: int | None = Field(None, ge=1, description="CPU threads of the training; all cores when absent")
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    cold_start: ColdStartSettings = ColdStartSettings()
+    grpo: GrpoSettings = GrpoSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    gate: GateSettings = GateSettings()
+    package: PackageSettings = PackageSettings()
+    ground: GroundSettings = GroundSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+
+def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read a config file; ``overrides`` are ``section.key=value`` with YAML values.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or not YAML, a key is unknown (the nearest is suggested) or a value out of range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"no config file {path}; those that come with the project are in configs/") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold settings by name, found {type(values).__name__}")
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from None
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"an override is section.key=value, got {override!r}")
+    *parents, last = name.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{override!r}: {parent} is a value, not a section")
+    values[last] = yaml.safe_load(text)
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']} (got {error['input']!r})"
+    return f"unknown key {where}.{nearest(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys a section takes, found by walking the models (a union's parts are named by their tag)."""
+    model: type[BaseModel] = Settings
+    for part in location:
+        if part == "phantoms":
+            model = PhantomSource
+        elif part == "parquet":
+            model = ParquetSource
+        else:
+            inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return list(model.model_fields)

@@ -1,0 +1,211 @@
+"""The U-MRG parquet schema: one row a question, read and written exactly as the released files have it.
+
+Columns: ``data_source``, ``prompt`` (one user message, the question), ``images`` and ``masks`` (one PNG each; in a mask
+any value above 0 is foreground), ``reward_model.ground_truth`` (JSON with ``bbox_2d`` and ``point_2d`` in stored
+pixels) and ``extra_info`` (``id``, ``supercategory``, ``category``, …). Our own additions stand in ``extra_info``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.geometry import Box, Frame, Points
+
+DATA_SOURCE = "umrg"
+_BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("data_source", pa.string()),
+        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("images", pa.list_(_BYTES)),
+        ("masks", pa.list_(_BYTES)),
+        ("reward_model", pa.struct([("ground_truth", pa.string())])),
+        (
+            "extra_info",
+            pa.struct([(n, pa.string()) for n in ("id", "supercategory", "category", "modality", "group", "trace")]),
+        ),
+    ]
+)
+
+
+class SampleError(InputError):
+    """A sample cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one image.
+
+    ``image`` is uint8 ``(rows, cols)`` or ``(rows, cols, 3)`` RGB; ``mask`` boolean ``(rows, cols)``; ``box`` and
+    ``points`` are in the stored frame. ``group`` is what must not be spread over splits (a patient, a phantom);
+    ``trace`` is the reasoning to learn from, empty where there is none.
+    """
+
+    id: str
+    question: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    box: Box
+    points: Points
+    category: str
+    supercategory: str
+    modality: str = ""
+    group: str = ""
+    trace: str = ""
+
+    @property
+    def frame(self) -> Frame:
+        """The stored image's frame."""
+        return self.box.frame
+
+
+def encode_png(array: NDArray[Any]) -> bytes:
+    """PNG bytes of a uint8 or boolean array (boolean becomes 0/255)."""
+    pixels = array.astype(np.uint8) * 255 if array.dtype == bool else array
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def decode_image(data: bytes, what: str) -> NDArray[np.uint8]:
+    """Pixels of an encoded image: grey stays ``(rows, cols)``, everything else becomes RGB ``(rows, cols, 3)``.
+
+    Raises
+    ------
+    SampleError
+        If the bytes are no readable image; ``what`` names them.
+    """
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise SampleError(f"{what}: not a readable image ({error})") from None
+    return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"), dtype=np.uint8)
+
+
+def truth_json(box: Box, points: Points) -> str:
+    """The ``ground_truth`` string, rounded to whole pixels as in the released data."""
+    return json.dumps({"bbox_2d": [round(v) for v in box.xyxy], "point_2d": [[round(v) for v in p] for p in points.xy]})
+
+
+def to_row(sample: Sample) -> dict[str, Any]:
+    """A sample as a row of :data:`SCHEMA`."""
+    return {
+        "data_source": DATA_SOURCE,
+        "prompt": [{"role": "user", "content": sample.question}],
+        "images": [{"bytes": encode_png(sample.image), "path": None}],
+        "masks": [{"bytes": encode_png(sample.mask), "path": None}],
+        "reward_model": {"ground_truth": truth_json(sample.box, sample.points)},
+        "extra_info": {
+            "id": sample.id,
+            "supercategory": sample.supercategory,
+            "category": sample.category,
+            "modality": sample.modality,
+            "group": sample.group,
+            "trace": sample.trace,
+        },
+    }
+
+
+def from_row(row: dict[str, Any], where: str) -> Sample:
+    """A row read back and checked.
+
+    Raises
+    ------
+    SampleError
+        If the row lacks something, image and mask differ in size, the mask is empty, the question is empty, or box or
+        points lie outside the image. The message names the sample and the remedy.
+    """
+    info = row.get("extra_info") or {}
+    name = f"{where}, sample {info.get('id') or '(no id)'}"
+    try:
+        image = decode_image(row["images"][0]["bytes"], f"{name}, image")
+        mask_pixels = decode_image(row["masks"][0]["bytes"], f"{name}, mask")
+        truth = json.loads(row["reward_model"]["ground_truth"])
+        box_values, point_values = truth["bbox_2d"], truth["point_2d"]
+        question = " ".join(row["prompt"][0]["content"].split())
+    except SampleError:
+        raise
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise SampleError(f"{name}: not a U-MRG row ({type(error).__name__}: {error})") from None
+    mask = mask_pixels > 0 if mask_pixels.ndim == 2 else (mask_pixels > 0).any(axis=2)
+    if mask.shape != image.shape[:2]:
+        raise SampleError(
+            f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}; "
+            "export both at one size"
+        )
+    if not mask.any():
+        raise SampleError(f"{name}: the mask is empty; leave the sample out or give it a mask")
+    if not question:
+        raise SampleError(f"{name}: the question is empty; write one")
+    frame = Frame(image.shape[1], image.shape[0], "stored")
+    try:
+        box = Box(*(float(v) for v in box_values), frame=frame)
+        (ax, ay), (bx, by) = point_values
+        points = Points((float(ax), float(ay)), (float(bx), float(by)), frame)
+    except (ValueError, TypeError) as error:
+        raise SampleError(f"{name}: box or points malformed ({error})") from None
+    if not box.within() or not all(0 <= x <= frame.width and 0 <= y <= frame.height for x, y in points.xy):
+        raise SampleError(
+            f"{name}: box {box.xyxy} or points {points.xy} lie outside the image of {frame.width} x {frame.height}"
+        )
+    keep = ("supercategory", "category", "modality", "group", "trace")
+    return Sample(str(info.get("id") or where), question, image, mask, box, points, **{k: info.get(k) or "" for k in keep})
+
+
+def write_split(path: Path, samples: Iterable[Sample], *, batch: int = 256) -> int:
+    """Write samples as one parquet file; returns how many."""
+    count = 0
+    temporary = path.with_name(path.name + ".tmp")
+    with pq.ParquetWriter(temporary, SCHEMA) as writer:
+        rows: list[dict[str, Any]] = []
+        for sample in samples:
+            rows.append(to_row(sample))
+            count += 1
+            if len(rows) == batch:
+                writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+                rows = []
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+    temporary.replace(path)
+    return count
+
+
+def read_rows(path: Path, *, batch: int = 64) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a parquet file and where each stands, without holding the file in memory.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not parquet.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is no parquet file ({error})") from None
+    index = 0
+    with file:
+        for table in file.iter_batches(batch):
+            for row in table.to_pylist():
+                yield f"{path.name} row {index}", row
+                index += 1
+
+
+def read_split(path: Path) -> Iterator[Sample]:
+    """Samples of a curated split, which has no bad rows; a bad one raises."""
+    for where, row in read_rows(path):
+        yield from_row(row, where)

@@ -1,0 +1,59 @@
+"""One evaluated sample, and the files an evaluation consists of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SAMPLES = "samples.parquet"
+METRICS = "metrics.json"
+PROMPT_KINDS = ("points", "box", "both")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a reasoner (and segmenters) made of one sample. Shapes are in the stored image's pixels.
+
+    ``masks`` maps ``"<segmenter>/<prompt kind>"`` to the Dice of that mask; an unreadable answer has 0 everywhere.
+    """
+
+    id: str
+    category: str
+    supercategory: str
+    modality: str
+    question: str
+    text: str
+    answered: bool
+    reason: str
+    trace: str
+    bbox: list[float] | None
+    points: list[list[float]] | None
+    box_iou: float
+    point_dice: float
+    masks: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def write_records(path: Path, records: list[Record]) -> None:
+    """Write the per-sample table, one column a field and one a mask score (``dice/<segmenter>/<prompt kind>``)."""
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        row = asdict(record)
+        masks = row.pop("masks")
+        rows.append(row | {f"dice/{name}": value for name, value in masks.items()})
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(pa.Table.from_pylist(rows), temporary)
+    temporary.replace(path)
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read what :func:`write_records` wrote."""
+    out = []
+    for row in pq.read_table(path).to_pylist():
+        masks = {k.removeprefix("dice/"): row.pop(k) for k in list(row) if k.startswith("dice/")}
+        out.append(Record(**row, masks=masks))
+    return out

@@ -1,0 +1,94 @@
+"""A Hugging Face model folder, as every stage reads it: checked, with the frame its processor will see images in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from medreasoner_monai.artifacts import MANIFEST, file_digest, write_json
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.geometry import Frame
+
+ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
+NOTE = "medreasoner.json"
+"""Beside the model: the prompt template it was trained with, and its lineage. Absent in folders from elsewhere."""
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """The model folder's config.
+
+    Raises
+    ------
+    InputError
+        If the folder lacks a config, weights or a processor, or holds another architecture.
+    """
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} is no model folder: it has no config.json") from None
+    except ValueError as error:
+        raise InputError(f"{folder / 'config.json'} cannot be read: {error}") from None
+    architectures = config.get("architectures") or ["(none)"]
+    if ARCHITECTURE not in architectures:
+        raise InputError(f"{folder} holds {architectures[0]}, expected {ARCHITECTURE} (Qwen2.5-VL, Lingshu…)")
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} has no *.safetensors weights; merge or convert the checkpoint first")
+    if not any((folder / n).is_file() for n in ("processor_config.json", "preprocessor_config.json")):
+        raise InputError(f"{folder} has no processor (preprocessor_config.json); copy it from the base model")
+    return config
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over the names and contents of what decides the answers; the notes beside the model do not count."""
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".jinja", ".model"):
+            if path.name not in (MANIFEST, NOTE):
+                total.update(f"{path.name}\x1f{file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """What the folder says of itself, empty for a folder from elsewhere."""
+    try:
+        note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return note
+
+
+def write_note(folder: Path, **values: Any) -> None:
+    """Say which prompt template the model was trained with, and what it came from."""
+    write_json(folder / NOTE, {**read_note(folder), **values})
+
+
+def load_processor(folder: Path) -> Any:
+    """The folder's processor, padding on the left as generation needs it."""
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def seen_frame(processor: Any, stored: Frame) -> Frame:
+    """The model frame: what the processor resizes an image of the stored frame to (multiples of patch x merge)."""
+    images = processor.image_processor
+    rows, cols = resized(
+        stored.height,
+        stored.width,
+        factor=images.patch_size * images.merge_size,
+        min_pixels=images.size["shortest_edge"],
+        max_pixels=images.size["longest_edge"],
+    )
+    return Frame(cols, rows, "model")
+
+
+def resized(height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """``(rows, cols)`` after Qwen2.5-VL's resize; its own rule, so that both never part."""
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    rows, cols = smart_resize(height, width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
+    return int(rows), int(cols)

@@ -1,0 +1,135 @@
+"""The transformers engine: any Qwen2.5-VL class folder, the starter model and a 7B alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medreasoner_monai.answer import Grounding, parse
+from medreasoner_monai.artifacts import object_digest
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.geometry import Frame
+from medreasoner_monai.prompts import Template, template
+from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, read_note, seen_frame
+from medreasoner_monai.reasoners.protocol import Image, Reading
+
+
+class HuggingFaceReasoner:
+    """Greedy answers of a Qwen2.5-VL class model.
+
+    ``model`` is the torch module, ``processor`` its Qwen2.5-VL processor. Build one with :meth:`load`.
+    """
+
+    def __init__(self, model: Any, processor: Any, prompt: Template, *, name: str, digest: str, max_new_tokens: int):
+        self.model = model
+        self.processor = processor
+        self.prompt = prompt
+        self.name = name
+        self.max_new_tokens = max_new_tokens
+        self._weights = digest
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, prompt: str | None = None, device: str = "cpu", max_new_tokens: int = 512
+    ) -> HuggingFaceReasoner:
+        """Load a model folder.
+
+        Parameters
+        ----------
+        folder:
+            Config, safetensors, tokenizer and processor.
+        prompt:
+            Name of the prompt template; by default the one the folder says it was trained with, else ``think``.
+        device:
+            Where to run; on a GPU weights are loaded in bfloat16.
+        max_new_tokens:
+            Longest completion.
+
+        Raises
+        ------
+        InputError
+            If the folder is not a Qwen2.5-VL model folder.
+        """
+        import torch
+        from transformers import Qwen2_5_VLForConditionalGeneration
+
+        folder = Path(folder)
+        check_folder(folder)
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+        )
+        model.to(device).eval()
+        chosen = template(prompt or read_note(folder).get("prompt", "think"))
+        return cls(
+            model,
+            load_processor(folder),
+            chosen,
+            name=folder.name,
+            digest=folder_digest(folder),
+            max_new_tokens=max_new_tokens,
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the model folder, the prompt template and the generation limit."""
+        return object_digest([self._weights, self.prompt.digest, self.max_new_tokens])
+
+    @property
+    def prompt_digest(self) -> str:
+        """sha256 of the prompt template."""
+        return self.prompt.digest
+
+    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+        """See :class:`~medreasoner_monai.reasoners.protocol.Reasoner`."""
+        if len(images) != len(questions):
+            raise InputError(f"{len(images)} images but {len(questions)} questions; give one question an image")
+        if not images:
+            return []
+        started = time.perf_counter()
+        pictures = [as_rgb(image) for image in images]
+        stored = [Frame(p.shape[1], p.shape[0], "stored") for p in pictures]
+        texts = self._generate(pictures, questions)
+        each = (time.perf_counter() - started) / len(texts)
+        readings = []
+        for text, frame in zip(texts, stored, strict=True):
+            seen = seen_frame(self.processor, frame)
+            answer = parse(text, seen, think=self.prompt.think)
+            if isinstance(answer, Grounding):
+                answer = answer.to(frame)
+            readings.append(Reading(answer, text, seen, each))
+        return readings
+
+    def _generate(self, pictures: list[Image], questions: Sequence[str]) -> list[str]:
+        import torch
+
+        chats = [
+            self.processor.apply_chat_template(self.prompt.messages(q), add_generation_prompt=True, tokenize=False)
+            for q in questions
+        ]
+        # The processor also returns mm_token_type_ids, without which Qwen2.5-VL answers wrongly and silently.
+        inputs = self.processor(images=pictures, text=chats, padding=True, return_tensors="pt").to(self.model.device)
+        with torch.inference_mode():
+            out = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
+        completions = out[:, inputs["input_ids"].shape[1] :]
+        texts: list[str] = self.processor.batch_decode(completions, skip_special_tokens=True)
+        return texts
+
+
+def as_rgb(image: Image) -> Image:
+    """The picture as the model takes it: uint8 RGB ``(rows, cols, 3)``.
+
+    Raises
+    ------
+    InputError
+        If it is not uint8, or of another shape than ``(rows, cols)`` or ``(rows, cols, 3)``.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise InputError(f"an image is uint8 (rows, cols) or (rows, cols, 3), got {image.dtype} {image.shape}")
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image

@@ -1,0 +1,1 @@
+"""Training: cold start (SFT), GRPO under DeepSpeed, merging."""

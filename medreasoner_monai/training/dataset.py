@@ -1,0 +1,64 @@
+"""A curated split as TRL takes it: prompt, image, completion, and the ground truth in the frame the model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from medreasoner_monai.answer import render
+from medreasoner_monai.data.schema import Sample, read_split, truth_json
+from medreasoner_monai.geometry import convert
+from medreasoner_monai.prompts import Template
+from medreasoner_monai.reasoners.folder import seen_frame
+from medreasoner_monai.reasoners.hf import as_rgb
+
+
+def training_rows(split: Path, processor: Any, prompt: Template) -> Iterator[dict[str, Any]]:
+    """Rows for TRL's trainers.
+
+    ``prompt`` and ``completion`` are conversations, ``images`` holds one RGB picture already in the model's frame (so
+    that it is resized once and not every epoch), ``ground_truth`` is JSON in that frame.
+    """
+    for sample in read_split(split):
+        yield training_row(sample, processor, prompt)
+
+
+def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, Any]:
+    """One sample as a row; see :func:`training_rows`."""
+    seen = seen_frame(processor, sample.frame)
+    box, points = convert(sample.box, seen), convert(sample.points, seen)
+    picture = Image.fromarray(as_rgb(sample.image)).resize((seen.width, seen.height), Image.Resampling.BICUBIC)
+    return {
+        "prompt": prompt.plain(sample.question),
+        "completion": [
+            {"role": "assistant", "content": render(sample.trace if prompt.think else None, box, points)}
+        ],
+        "images": [picture],
+        "ground_truth": truth_json(box, points),
+        "frame_width": seen.width,
+        "frame_height": seen.height,
+        "id": sample.id,
+    }
+
+
+def training_set(split: Path, processor: Any, prompt: Template) -> Any:
+    """A ``datasets.Dataset`` of a split, in memory, pictures decoded when they are used."""
+    from datasets import Dataset, Features, List, Value
+    from datasets import Image as ImageFeature
+
+    message = {"role": Value("string"), "content": Value("string")}
+    features = Features(
+        {
+            "prompt": List(message),
+            "completion": List(message),
+            "images": List(ImageFeature()),
+            "ground_truth": Value("string"),
+            "frame_width": Value("int32"),
+            "frame_height": Value("int32"),
+            "id": Value("string"),
+        }
+    )
+    return Dataset.from_list(list(training_rows(split, processor, prompt)), features=features)

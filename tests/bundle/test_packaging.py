@@ -1,0 +1,148 @@
+"""A packaged bundle is complete, valid, and notices when it was changed."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medreasoner_monai.bundle import packaging
+from medreasoner_monai.bundle.contents import Bundle
+from medreasoner_monai.bundle.ground import ground_cli
+from medreasoner_monai.bundle.packaging import bundle_source, package_bundle
+from medreasoner_monai.errors import ArtifactError, InputError
+from tests.dicom.tools import carried
+
+SCHEMA = Path(__file__).parents[3] / "shared/data/monai_bundle_schema/meta_schema_20240725.json"
+FACTS = {
+    "version": "1.2.3",
+    "changes": "trained longer",
+    "trained_on": "3000 synthetic phantoms",
+    "dataset_digest": "d" * 64,
+    "metrics": [{"name": "box IoU", "value": 0.5123, "low": 0.49, "high": 0.53}, {"name": "samples", "value": 300}],
+    "limits": ["Trained on phantoms only."],
+    "lineage": {"dataset": "d1", "grpo": "g1"},
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "manifest.json").write_text("{}")
+    return folder
+
+
+def test_everything_is_there(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    package_bundle(model, out, FACTS)
+    files = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert files == [
+        "LICENSE",
+        "configs/inference.json",
+        "configs/logging.conf",
+        "configs/metadata.json",
+        "docs/README.md",
+        "models/lineage.json",
+        "models/reasoner/config.json",
+        "models/reasoner/model.safetensors",
+    ]
+    metadata = json.loads((out / "configs/metadata.json").read_text())
+    assert metadata["version"] == "1.2.3" and metadata["changelog"] == {"1.2.3": "trained longer"}
+    assert "highdicom" in metadata["required_packages_version"]
+    card = (out / "docs/README.md").read_text()
+    for part in (
+        "version 1.2.3",
+        "3000 synthetic phantoms",
+        "d" * 64,
+        "| box IoU | 0.512 | 0.490 to 0.530 |",
+        "| samples | 300 | not computed |",
+        "- Trained on phantoms only.",
+        "Research use only",
+        "| grpo | `g1` |",
+    ):
+        assert part in card
+    assert "{{" not in card and "{%" not in card
+    assert Bundle.open(out).lineage["made_from"] == {"dataset": "d1", "grpo": "g1"}
+    Bundle.open(out).verify()
+
+
+def test_the_card_says_when_there_was_no_evaluation(model: Path, tmp_path: Path) -> None:
+    package_bundle(model, tmp_path / "bundle", {})
+    assert "packaged without an evaluation" in (tmp_path / "bundle/docs/README.md").read_text()
+
+
+def test_metadata_follows_the_schema(model: Path, tmp_path: Path) -> None:
+    if not SCHEMA.is_file():
+        pytest.skip("the MONAI schema is not beside the repository (../shared/data/monai_bundle_schema)")
+    from monai.bundle import verify_metadata
+
+    package_bundle(model, tmp_path / "bundle", FACTS)
+    for root in (tmp_path / "bundle", bundle_source()):
+        verify_metadata(meta_file=str(root / "configs/metadata.json"), filepath=str(SCHEMA))
+
+
+def test_an_interrupted_attempt_is_replaced(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    (out / "models/reasoner").mkdir(parents=True)
+    (out / "models/reasoner/half.safetensors").write_bytes(b"")
+    package_bundle(model, out, FACTS)
+    assert not (out / "models/reasoner/half.safetensors").exists()
+
+
+def test_large_files_are_listed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaging, "LARGE", 5)
+    package_bundle(model, tmp_path / "bundle", {"large_files_url": "https://example.org/files/"})
+    (entry,) = [
+        e
+        for e in yaml.safe_load((tmp_path / "bundle/large_files.yml").read_text())["large_files"]
+        if e["path"].endswith("safetensors")
+    ]
+    assert entry["url"] == "https://example.org/files/models/reasoner/model.safetensors"
+    assert entry["hash_type"] == "sha256" and len(entry["hash_val"]) == 64
+
+
+def test_an_unknown_fact_and_a_folder_without_a_model_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown fact 'metric'.* Did you mean 'metrics'"):
+        package_bundle(model, tmp_path / "bundle", {"metric": []})
+    with pytest.raises(InputError, match="no config.json"):
+        package_bundle(tmp_path, tmp_path / "bundle", {})
+
+
+def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    package_bundle(model, out, FACTS)
+    (out / "models/reasoner/model.safetensors").write_bytes(b"weighty")
+    with pytest.raises(ArtifactError, match="model.safetensors has changed since the bundle was made"):
+        Bundle.open(out).verify()
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no bundle"):
+        Bundle.open(tmp_path)
+    with pytest.raises(InputError, match="has no model under models/reasoner"):
+        Bundle.open(bundle_source())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"question": " "}, "the question is empty"),
+        ({"dicom": Path("nowhere")}, "nowhere: no such file"),
+        ({"slices": "5"}, "slice 5 is asked for"),
+        ({"slices": "few"}, "auto, all, or a slice number"),
+    ],
+)
+def test_the_users_mistakes_are_found_before_the_model_is_loaded(
+    model: Path, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    package_bundle(model, tmp_path / "bundle", FACTS)
+    arguments = {"dicom": carried("CT_small.dcm"), "question": "Which?", "slices": "auto", **change}
+    before = "transformers" in sys.modules
+    with pytest.raises(InputError, match=message):
+        ground_cli(tmp_path / "bundle", out=tmp_path / "out", **arguments)  # type: ignore[arg-type]
+    assert ("transformers" in sys.modules) == before
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,117 @@
+"""Slices as a viewer would show them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID
+
+from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.errors import DicomError
+from tests.dicom.tools import carried, make_xray
+
+
+def ct(**changes: object) -> Dataset:
+    dataset = dcmread(carried("CT_small.dcm"))
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def test_ct_without_a_window_is_shown_as_soft_tissue() -> None:
+    dataset = ct()
+    hu = dataset.pixel_array.astype(float) - 1024
+    shown = render_slice(dataset)
+    assert shown.dtype == np.uint8 and shown.shape == (128, 128)
+    assert (shown[hu <= -160] == 0).all() and (shown[hu >= 240] == 255).all()
+    middle = np.abs(hu - 40) <= 1
+    assert middle.any() and np.abs(shown[middle].astype(int) - 127.5).max() <= 1.5
+
+
+def test_the_first_window_of_the_file_is_used() -> None:
+    two = render_slice(ct(WindowCenter=["-600", "40"], WindowWidth=["1500", "400"]))
+    assert np.array_equal(two, render_slice(ct(WindowCenter="-600", WindowWidth="1500")))
+    assert not np.array_equal(two, render_slice(ct()))
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "expected"),
+    # PS3.3 C.11.2.1.2: y at x = centre, and at the ends, worked out by hand for centre 0, width 11, 0..255.
+    [("LINEAR", [-6, 0, 5], [0, 140, 255]), ("LINEAR_EXACT", [-6, 0, 6], [0, 128, 255]), ("SIGMOID", [0], [128])],
+)
+def test_window_functions_of_the_standard(function: str, at: list[int], expected: list[int]) -> None:
+    dataset = ct(WindowCenter=0, WindowWidth=11, VOILUTFunction=function, RescaleIntercept=0)
+    pixels = np.zeros((128, 128), dtype=np.int16)
+    pixels[0, : len(at)] = at
+    dataset.PixelData = pixels.tobytes()
+    assert render_slice(dataset)[0, : len(at)].tolist() == expected
+
+
+def test_monochrome1_is_turned_round(tmp_path: Path) -> None:
+    plain = render_slice(dcmread(make_xray(tmp_path / "a")))
+    turned = render_slice(dcmread(make_xray(tmp_path / "b", "MONOCHROME1")))
+    assert plain[0, 0] < plain[-1, -1]
+    assert np.array_equal(turned, 255 - plain)
+
+
+@pytest.mark.parametrize(("bits", "words"), [(8, np.uint8), (8, np.uint16), (12, np.uint16)])
+def test_a_lookup_table_is_followed(tmp_path: Path, bits: int, words: type) -> None:
+    dataset = dcmread(make_xray(tmp_path / "a"))
+    item = Dataset()
+    item.LUTDescriptor = [4096, 0, bits]
+    item.LUTData = np.where(np.arange(4096) >= 2000, 2**bits - 1, 0).astype(words).tobytes()
+    item["LUTData"].VR = "OW"
+    dataset.VOILUTSequence = [item]
+    shown = render_slice(dataset)
+    assert np.array_equal(shown, np.where(dataset.pixel_array >= 2000, 255, 0))
+
+
+def test_without_a_window_other_modalities_are_stretched() -> None:
+    dataset = dcmread(carried("MR_small.dcm"))
+    del dataset.WindowCenter, dataset.WindowWidth
+    shown = render_slice(dataset)
+    assert shown.min() == 0 and shown.max() == 255
+
+
+def test_a_flat_picture_is_no_division_by_zero() -> None:
+    dataset = dcmread(carried("MR_small.dcm"))
+    del dataset.WindowCenter, dataset.WindowWidth
+    dataset.PixelData = np.full((64, 64), 7, dtype=np.int16).tobytes()
+    assert (render_slice(dataset) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["MR_small_RLE", "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless", "MR_small_bigendian"]
+)
+def test_lossless_compression_gives_the_same_picture(name: str) -> None:
+    plain = render_slice(dcmread(carried("MR_small.dcm")))
+    assert np.array_equal(render_slice(dcmread(carried(f"{name}.dcm"))), plain)
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_jpeg_dcmtk", "SC_rgb_rle", "SC_rgb_dcmtk_+eb+cr", "SC_ybr_full_422_uncompressed"]
+)
+def test_colour_comes_as_rgb(name: str) -> None:
+    shown = render_slice(dcmread(carried(f"{name}.dcm")))
+    assert shown.shape == (100, 100, 3)
+    red, green, blue = shown[5, 50].astype(int)  # the test card's first bar is red
+    assert red > 200 and green < 60 and blue < 60
+
+
+def test_palette_colour_is_looked_up() -> None:
+    assert render_slice(dcmread(carried("examples_palette.dcm"))).shape == (350, 800, 3)
+
+
+def test_a_frame_is_picked_by_number() -> None:
+    dataset = dcmread(carried("examples_ybr_color.dcm"))
+    assert not np.array_equal(render_slice(dataset, 0), render_slice(dataset, 29))
+
+
+def test_pixels_that_cannot_be_decoded_name_the_syntax_and_a_remedy() -> None:
+    with pytest.raises(DicomError, match=r"JPEG Extended .*1\.2\.840\.10008\.1\.2\.4\.51.*install a decoder"):
+        render_slice(dcmread(carried("JPGExtended.dcm")))
+    dataset = dcmread(carried("MR_small_RLE.dcm"))
+    dataset.file_meta.TransferSyntaxUID = UID("1.2.3.4.5")
+    with pytest.raises(DicomError, match=r"1\.2\.3\.4\.5"):
+        render_slice(dataset)

@@ -24,6 +24,7 @@ class PhantomSource(Section):
 
     kind: Literal["phantoms"] = "phantoms"
     sites: tuple[str, ...] = ("ct_abdomen", "chest_xray", "brain_mr")
+    categories: tuple[str, ...] | None = Field(None, description="ask about these alone; all when absent")
     train: int = Field(2400, ge=0, description="samples (not phantoms) in the training split")
     val: int = Field(120, ge=0)
     test: int = Field(360, ge=0)
@@ -47,11 +48,23 @@ class DataSettings(Section):
     source: Annotated[PhantomSource | ParquetSource, Field(discriminator="kind")] = PhantomSource()
 
 
+class VisionSettings(Section):
+    """How a starter's vision tower learns to see before it learns to speak; a ready-made folder needs none of it."""
+
+    steps: int = Field(400, ge=0)
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    cells: int = Field(4, ge=1, description="targets a side within one image token")
+    save_every: int = Field(100, ge=1)
+    seed: int = 0
+
+
 class ModelSettings(Section):
     """The reasoner to train: a Qwen2.5-VL class folder, or a starter built from nothing."""
 
     path: Path | None = Field(None, description="a Hugging Face folder; when absent the starter is built")
     starter: StarterSettings = StarterSettings()
+    vision: VisionSettings = VisionSettings()
     prompt: str = "brief"
 
 
@@ -63,6 +76,7 @@ class ColdStartSettings(Section):
     learning_rate: float = Field(2e-3, gt=0)
     warmup_steps: int = 20
     weight_decay: float = 0.01
+    freeze_vision: bool = Field(True, description="leave the vision tower as it is: less to compute, nothing unlearnt")
     save_every: int = Field(50, ge=1, description="steps between checkpoints")
     seed: int = 0
 
@@ -93,6 +107,7 @@ class GrpoSettings(Section):
     temperature: float = Field(0.7, gt=0)
     kl: float = Field(0.0, ge=0, description="weight of the KL term against the cold start; 0 loads no reference model")
     max_completion: int = Field(96, ge=8, description="tokens")
+    freeze_vision: bool = True
     save_every: int = Field(10, ge=1)
     seed: int = 0
     rewards: RewardSettings = RewardSettings()

@@ -11,7 +11,7 @@ from typing import Any
 from medreasoner_monai.answer import Grounding
 from medreasoner_monai.bundle.contents import Bundle
 from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.bundle.result import Engine, GroundedSeries, NoFindingError, SliceResult, Slices
+from medreasoner_monai.bundle.result import NO_REGION, Engine, GroundedSeries, NoFindingError, SliceResult, Slices
 from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import InputError
@@ -150,7 +150,7 @@ def assemble(
     if not any(r.voxels for r in results):
         reasons = ", ".join(f"{reason} ({count})" for reason, count in Counter(r.reason for r in results).most_common())
         raise NoFindingError(
-            f"no region found in {len(results)} of {len(series)} slice(s): {reasons}. Nothing was written. "
+            f"{NO_REGION} in {len(results)} of {len(series)} slice(s): {reasons}. Nothing was written. "
             "Ask other slices (slices all, or a number), ask about something that is in the picture, or use a "
             "model that was trained on such images"
         )

@@ -16,6 +16,10 @@ Slices = int | Literal["all", "auto"]
 """Which slices are asked: one, counted from 0 in series order; all; or a choice by the number there are."""
 
 
+NO_REGION = "no region found"
+"""How the message of a :class:`NoFindingError` begins, also where only the message is left of it."""
+
+
 class NoFindingError(MedReasonerError):
     """No asked slice gave a region: no readable answer, or only empty masks."""
 

@@ -32,11 +32,19 @@ class Reject:
 
 
 def phantom_samples(
-    split: str, wanted: int, *, sites: tuple[str, ...], per_phantom: int, seed: int, workers: int = 1
+    split: str,
+    wanted: int,
+    *,
+    sites: tuple[str, ...],
+    per_phantom: int,
+    seed: int,
+    categories: tuple[str, ...] | None = None,
+    workers: int = 1,
 ) -> Iterator[Sample]:
     """Draw phantoms and ask about the categories that were asked least so far, until ``wanted`` samples are made.
 
-    Phantoms take turns over the sites; no phantom is shared between splits.
+    Phantoms take turns over the sites; no phantom is shared between splits. Only ``categories`` are asked about, all of
+    them when it is None.
     """
     first = _FIRST_SEED[split] + seed * 100_000_000
     asked: Counter[str] = Counter()
@@ -48,7 +56,7 @@ def phantom_samples(
         while chunk := list(islice(jobs, 48)):
             for (site, number), phantom in zip(chunk, pool.map(_render, chunk, chunksize=4), strict=True):
                 rng = np.random.default_rng([number, sites.index(site), 7])
-                names = list(phantom.masks)
+                names = [n for n in phantom.masks if categories is None or n in categories]
                 rng.shuffle(names)
                 for name in sorted(names, key=lambda n: asked[n])[:per_phantom]:
                     if made == wanted:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from medreasoner_monai.answer import render
-from medreasoner_monai.data.schema import Sample, read_split, truth_json
+from medreasoner_monai.data.schema import Sample, from_row, read_rows, truth_json
 from medreasoner_monai.geometry import convert
 from medreasoner_monai.prompts import Template
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
 
 
-def training_rows(split: Path, processor: Any, prompt: Template) -> Iterator[dict[str, Any]]:
-    """Rows for TRL's trainers.
+def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, Any]:
+    """One sample as a row.
 
     ``prompt`` and ``completion`` are conversations, ``images`` holds one RGB picture already in the model's frame (so
     that it is resized once and not every epoch), ``ground_truth`` is JSON in that frame.
     """
-    for sample in read_split(split):
-        yield training_row(sample, processor, prompt)
-
-
-def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, Any]:
-    """One sample as a row; see :func:`training_rows`."""
     seen = seen_frame(processor, sample.frame)
     box, points = convert(sample.box, seen), convert(sample.points, seen)
     picture = Image.fromarray(as_rgb(sample.image)).resize((seen.width, seen.height), Image.Resampling.BICUBIC)
@@ -44,8 +38,11 @@ def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, 
     }
 
 
-def training_set(split: Path, processor: Any, prompt: Template) -> Any:
-    """A ``datasets.Dataset`` of a split, in memory, pictures decoded when they are used."""
+def training_set(split: Path, processor: Any, prompt: Template, *, limit: int | None = None, seed: int = 0) -> Any:
+    """A ``datasets.Dataset`` of a split, in memory, pictures decoded when they are used.
+
+    With ``limit``, so many of its samples, drawn by ``seed``: what a short training never reaches is not prepared.
+    """
     from datasets import Dataset, Features, List, Value
     from datasets import Image as ImageFeature
 
@@ -61,4 +58,8 @@ def training_set(split: Path, processor: Any, prompt: Template) -> Any:
             "id": Value("string"),
         }
     )
-    return Dataset.from_list(list(training_rows(split, processor, prompt)), features=features)
+    rows = list(read_rows(split))
+    if limit is not None and limit < len(rows):
+        rows = random.Random(seed).sample(rows, limit)
+    samples = (from_row(row, where) for where, row in rows)
+    return Dataset.from_list([training_row(s, processor, prompt) for s in samples], features=features)

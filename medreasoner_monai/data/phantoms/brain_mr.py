@@ -47,7 +47,7 @@ _SEQUENCES = (
 def render_brain_mr(rng: np.random.Generator) -> Phantom:
     """Draw one slice; see :func:`medreasoner_monai.data.phantoms.render`."""
     sequence = _SEQUENCES[int(rng.integers(0, len(_SEQUENCES)))]
-    canvas = Canvas(random_view(rng, (0.25, 0.46), shift=0.18), 0.01)
+    canvas = Canvas(random_view(rng, (0.32, 0.48), shift=0.16), 0.01)
     aspect = rng.uniform(1.1, 1.35)
     brain = _draw_head(canvas, rng, sequence, aspect)
     if rng.random() < 0.62:

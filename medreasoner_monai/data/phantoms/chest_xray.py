@@ -25,7 +25,7 @@ _LUNG = np.array(
 
 def render_chest_xray(rng: np.random.Generator) -> Phantom:
     """Draw one radiograph; see :func:`medreasoner_monai.data.phantoms.render`."""
-    canvas = Canvas(random_view(rng, (0.28, 0.52), shift=0.18, max_rotation=9, max_stretch=0.12), 0.02)
+    canvas = Canvas(random_view(rng, (0.34, 0.52), shift=0.16, max_rotation=9, max_stretch=0.12), 0.02)
     _draw_trunk(canvas, rng)
     before = canvas.image.copy()
     lungs = _draw_lungs(canvas, rng)

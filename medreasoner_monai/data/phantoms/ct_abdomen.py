@@ -79,7 +79,7 @@ def _draw_patient(rng: np.random.Generator) -> _Patient:
 def render_ct_abdomen(rng: np.random.Generator) -> Phantom:
     """Draw one slice; see :func:`medreasoner_monai.data.phantoms.render`."""
     patient = _draw_patient(rng)
-    canvas = Canvas(random_view(rng, (0.23, 0.46), shift=0.18), AIR)
+    canvas = Canvas(random_view(rng, (0.30, 0.48), shift=0.16), AIR)
     cavity = _draw_trunk(canvas, rng, patient)
     _draw_contents(canvas, rng, patient, cavity)
     _draw_spine(canvas, rng, patient)

@@ -1,0 +1,16 @@
+"""Flow: the model that training starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.common import Run, artifact
+from medreasoner_monai.training import base as stage
+
+
+@flow(name="base")
+def base(run: Run, dataset: Path) -> Path:
+    """Take the model folder the config names, or build the starter."""
+    return stage.base_model(run.context, artifact(dataset)).path

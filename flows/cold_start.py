@@ -1,0 +1,16 @@
+"""Flow: supervised fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.common import Run, artifact
+from medreasoner_monai.training import cold_start as stage
+
+
+@flow(name="cold-start")
+def cold_start(run: Run, dataset: Path, base: Path) -> Path:
+    """Fine-tune the base model on traces and answers."""
+    return stage.cold_start(run.context, artifact(dataset), artifact(base)).path

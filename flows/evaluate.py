@@ -1,0 +1,16 @@
+"""Flow: a reasoner scored on the test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.common import Run, artifact
+from medreasoner_monai.evaluation import stage
+
+
+@flow(name="evaluate", flow_run_name="evaluate {name}")
+def evaluate(run: Run, dataset: Path, model: Path, name: str, blank: bool = False) -> Path:
+    """Score a model; ``blank`` hides the pictures from it."""
+    return stage.evaluate_model(run.context, artifact(dataset), artifact(model), name, blank=blank).artifact.path

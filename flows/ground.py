@@ -1,0 +1,16 @@
+"""Flow: the bundle tried on a DICOM series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.common import Run, artifact
+from medreasoner_monai.bundle import stage
+
+
+@flow(name="ground")
+def ground(run: Run, bundle: Path) -> Path:
+    """Ask the bundle a question about a series."""
+    return stage.ground(run.context, artifact(bundle)).path

@@ -1,0 +1,16 @@
+"""Flow: GRPO under DeepSpeed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.common import Run, artifact
+from medreasoner_monai.training import grpo as stage
+
+
+@flow(name="grpo")
+def grpo(run: Run, dataset: Path, start: Path) -> Path:
+    """Improve the cold-started model on the rewards of its own answers."""
+    return stage.grpo(run.context, artifact(dataset), artifact(start)).path

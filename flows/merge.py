@@ -1,0 +1,16 @@
+"""Flow: shards to one model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.common import Run, artifact
+from medreasoner_monai.training import merge as stage
+
+
+@flow(name="merge")
+def merge(run: Run, start: Path, shards: Path) -> Path:
+    """Merge the shards into a Hugging Face folder."""
+    return stage.merge(run.context, artifact(start), artifact(shards)).path

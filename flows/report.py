@@ -1,0 +1,16 @@
+"""Flow: the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from flows.common import Run
+from medreasoner_monai.report import stage
+
+
+@flow(name="report", validate_parameters=False)
+def report(run: Run, finished: stage.Finished) -> dict[str, Any]:
+    """Write report.html and summary.json."""
+    return stage.report(run.context, finished)

@@ -1,0 +1,1 @@
+"""MLflow: tracking, gate and promotion."""

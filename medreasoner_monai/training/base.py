@@ -1,0 +1,77 @@
+"""The base stage: the model that training starts from, either a folder the user has or a starter built from nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from medreasoner_monai.answer import render
+from medreasoner_monai.artifacts import Artifact, Draft
+from medreasoner_monai.context import Context
+from medreasoner_monai.data.schema import read_split
+from medreasoner_monai.reasoners.folder import check_folder, folder_digest, write_note
+from medreasoner_monai.reasoners.starter import build
+from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
+from medreasoner_monai.training.track import tracked
+from medreasoner_monai.watch import Watch, pick
+
+WORKER = "medreasoner_monai.training.vision_worker"
+
+
+def base_model(context: Context, dataset: Artifact) -> Artifact:
+    """The base model artifact. A folder from elsewhere is linked file by file, not copied."""
+    model = context.settings.model
+    if model.path is not None:
+        return adopt(context, model.path)
+    settings = {
+        "starter": model.starter.model_dump(mode="json"),
+        "vision": model.vision.model_dump(mode="json"),
+        "threads": context.threads,
+    }
+
+    def make(draft: Draft, watch: Watch) -> None:
+        raw = draft.scratch / "raw"
+        if not (raw / "built.json").is_file():
+            size = build(raw, texts(dataset.path / "train.parquet"), model.starter)
+            (raw / "built.json").write_text(json.dumps(size))
+        draft.facts.update(json.loads((raw / "built.json").read_text()))
+        job = {
+            "model": str(raw),
+            "train": str(dataset.path / "train.parquet"),
+            "folder": str(draft.scratch),
+            "out": str(draft.path),
+            "settings": settings["vision"],
+            "threads": settings["threads"],
+        }
+        with tracked(context, "vision warm-up", draft, settings, {"dataset": dataset}) as run:
+
+            def row(values: dict[str, float]) -> None:
+                run.row(values)
+                watch.step(int(values["step"]), int(values["total"]), **pick(values, "loss"))
+
+            run_worker(WORKER, job, draft.scratch, row)
+            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            run.curves(read_rows(draft.path / METRICS))
+        write_note(draft.path, prompt=model.prompt, stage="base", dataset=dataset.digest)
+
+    return context.stage("base", make, inputs={"dataset": dataset}, settings=settings, title="base")
+
+
+def adopt(context: Context, folder: Path) -> Artifact:
+    """An artifact of links to a model folder's files, so that large weights lie on the disk once."""
+    check_folder(folder)
+
+    def make(draft: Draft, watch: Watch) -> None:
+        for path in sorted(folder.iterdir()):
+            link = draft.path / path.name
+            if path.is_file() and not link.exists():
+                link.symlink_to(path.resolve())
+        watch.step(1, 1)
+
+    settings = {"model": folder_digest(folder)}
+    return context.stage("base", make, inputs={}, settings=settings, title="base")
+
+
+def texts(split: Path) -> list[str]:
+    """Everything a starter's tokenizer is to know: questions, traces and answers of a split."""
+    return [f"{s.question}\n{render(s.trace, s.box, s.points)}" for s in read_split(split)]

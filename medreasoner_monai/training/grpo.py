@@ -1,0 +1,89 @@
+"""The GRPO stage: the cold-started model learns from the rewards of its own answers, under DeepSpeed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from medreasoner_monai.artifacts import Artifact, Draft
+from medreasoner_monai.context import Context
+from medreasoner_monai.errors import ConfigError, StageFailedError
+from medreasoner_monai.training.launch import COMPLETIONS, METRICS, read_rows, run_worker
+from medreasoner_monai.training.track import tracked
+from medreasoner_monai.watch import Watch, pick
+
+WORKER = "medreasoner_monai.training.grpo_worker"
+SHARDS = "shards"
+
+
+def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
+    """An artifact with the last checkpoint's ZeRO shards, ``metrics.jsonl`` and a sample of completions.
+
+    Raises
+    ------
+    ConfigError
+        If a step's completions cannot be shared out evenly over the ranks.
+    """
+    chosen = context.settings.grpo
+    if chosen.prompts * chosen.rollouts % chosen.deepspeed.processes:
+        raise ConfigError(
+            f"grpo: {chosen.prompts} prompts x {chosen.rollouts} rollouts cannot be shared by "
+            f"{chosen.deepspeed.processes} processes; make the product divisible"
+        )
+    settings = chosen.model_dump(mode="json") | {"threads": context.threads}
+    prompt = context.settings.model.prompt
+
+    def make(draft: Draft, watch: Watch) -> None:
+        job = {
+            "model": str(start.path),
+            "train": str(dataset.path / "train.parquet"),
+            "folder": str(draft.scratch),
+            "prompt": prompt,
+            "settings": settings,
+            "threads": settings["threads"],
+        }
+        with tracked(context, "GRPO", draft, settings, {"dataset": dataset, "start": start}) as run:
+
+            def row(values: dict[str, float]) -> None:
+                run.row(values)
+                watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "kl"))
+
+            run_worker(WORKER, job, draft.scratch, row, processes=chosen.deepspeed.processes)
+            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            if (draft.scratch / COMPLETIONS).is_file():
+                (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)
+                run.file(draft.path / COMPLETIONS)
+            run.curves(read_rows(draft.path / METRICS))
+        keep_shards(draft.scratch / "checkpoints" / f"checkpoint-{chosen.steps}", draft.path / SHARDS)
+
+    return context.stage(
+        "grpo", make, inputs={"dataset": dataset, "start": start}, settings={**settings, "prompt": prompt}, title="GRPO"
+    )
+
+
+def keep_shards(checkpoint: Path, out: Path) -> None:
+    """Keep of a trainer's checkpoint what DeepSpeed sharded: ``latest`` and the step folder it names.
+
+    Raises
+    ------
+    StageFailedError
+        If the checkpoint is not there.
+    """
+    latest = checkpoint / "latest"
+    if not latest.is_file():
+        raise StageFailedError(f"{checkpoint} holds no DeepSpeed checkpoint; run the stage again")
+    tag = latest.read_text().strip()
+    if out.is_dir():
+        shutil.rmtree(out)
+    out.mkdir()
+    shutil.copytree(checkpoint / tag, out / tag)
+    shutil.copy2(latest, out / "latest")
+
+
+def sample_completions(folder: Path) -> list[dict[str, object]]:
+    """The completions that were written down while training."""
+    path = folder / COMPLETIONS
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,98 @@
+"""GRPO's own process, one a rank: TRL's trainer under DeepSpeed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+from medreasoner_monai.prompts import template
+from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.rewards import RewardSuite, suite
+from medreasoner_monai.training.dataset import training_set
+from medreasoner_monai.training.deepspeed import deepspeed_config, prepare
+from medreasoner_monai.training.launch import COMPLETIONS
+from medreasoner_monai.training.worker import Report, last_checkpoint, load_model, single_process_group, start
+
+
+def train(job: dict[str, Any]) -> None:
+    """Improve ``job["model"]`` by GRPO on ``job["train"]``; checkpoints lie in ``job["folder"]``."""
+    settings, folder = job["settings"], Path(job["folder"])
+    gpu = torch.cuda.is_available()
+    single_process_group()
+    prepare(gpu=gpu)
+    processor = load_processor(Path(job["model"]))
+    prompt = template(job["prompt"])
+    rewards = settings["rewards"]
+    chosen = suite(
+        rewards["suite"], weights=rewards["weights"], point_overlap=rewards["point_overlap"], think=prompt.think
+    )
+    trainer = GRPOTrainer(
+        model=load_model(job["model"], gpu=gpu, freeze_vision=settings["freeze_vision"]),
+        reward_funcs=reward_functions(chosen, folder / COMPLETIONS, every=settings["save_every"]),
+        args=grpo_arguments(settings, chosen, folder, gpu=gpu),
+        train_dataset=training_set(
+            Path(job["train"]), processor, prompt, limit=settings["steps"] * settings["prompts"], seed=settings["seed"]
+        ).remove_columns("completion"),
+        processing_class=processor,
+        callbacks=[Report(folder)],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+
+
+def grpo_arguments(settings: dict[str, Any], chosen: RewardSuite, folder: Path, *, gpu: bool) -> GRPOConfig:
+    """TRL's arguments for our settings; a step is ``prompts`` x ``rollouts`` completions over all ranks."""
+    ranks = settings["deepspeed"]["processes"]
+    return GRPOConfig(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=settings["steps"],
+        per_device_train_batch_size=settings["prompts"] * settings["rollouts"] // ranks,
+        num_generations=settings["rollouts"],
+        steps_per_generation=1,
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=settings["warmup_steps"],
+        temperature=settings["temperature"],
+        beta=settings["kl"],
+        loss_type="grpo",
+        max_completion_length=settings["max_completion"],
+        reward_weights=[chosen.weight(name) for name in chosen.terms],
+        deepspeed=deepspeed_config(settings["deepspeed"]["zero_stage"], gpu=gpu),
+        gradient_checkpointing=gpu,
+        bf16=gpu,
+        use_cpu=not gpu,
+        logging_steps=1,
+        save_steps=settings["save_every"],
+        save_total_limit=2,
+        seed=settings["seed"],
+        data_seed=settings["seed"],
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def reward_functions(chosen: RewardSuite, record: Path, *, every: int, keep: int = 4) -> list[Callable[..., Any]]:
+    """The suite's functions, the first of which also writes down a few completions every so many steps."""
+    first, *rest = chosen.functions()
+
+    def recorded(completions: list[Any], trainer_state: Any = None, **columns: Any) -> list[float]:
+        values = first(completions, **columns)
+        step = trainer_state.global_step if trainer_state is not None else 0
+        if step % every == 0 and (trainer_state is None or trainer_state.is_world_process_zero):
+            with record.open("a", encoding="utf-8") as f:
+                for completion, sample in list(zip(completions, columns["id"], strict=True))[:keep]:
+                    text = completion if isinstance(completion, str) else completion[-1]["content"]
+                    f.write(json.dumps({"step": step, "id": sample, "text": text}) + "\n")
+        return values
+
+    recorded.__name__ = first.__name__
+    return [recorded, *rest]
+
+
+if __name__ == "__main__":
+    train(start(sys.argv))

@@ -1,0 +1,42 @@
+"""A training's MLflow run: settings, metrics as they come, curves as pictures at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from medreasoner_monai.artifacts import Artifact, Draft
+from medreasoner_monai.context import Context
+from medreasoner_monai.registry.tracking import TrackedRun
+
+
+class TrainingRun(TrackedRun):
+    """A tracked run that can draw its own curves."""
+
+    draft: Draft
+
+    def curves(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Keep the curves as pictures with the run."""
+        from medreasoner_monai.report.curves import save_curves
+
+        folder = self.draft.scratch / "curves"
+        folder.mkdir(exist_ok=True)
+        for picture in save_curves(rows, folder):
+            self.file(picture, "curves")
+
+
+@contextmanager
+def tracked(
+    context: Context, name: str, draft: Draft, settings: Mapping[str, Any], inputs: Mapping[str, Artifact]
+) -> Iterator[TrainingRun]:
+    """A run for a training; a second attempt at the same draft goes on with the first one's."""
+    digests = {f"input.{n}": a.digest for n, a in inputs.items()}
+    opened = context.tracking.run(name, draft.scratch, {"stage": name, **digests})
+    run = TrainingRun(context.tracking, opened.id, draft.scratch)
+    run.draft = draft
+    run.settings(settings)
+    run.document(dict(settings), "settings.json")
+    yield run
+    draft.facts["mlflow_run"] = run.id
+    run.finish()

@@ -1,0 +1,166 @@
+"""The vision warm-up's own process: a starter's vision tower learns where things are before it learns to speak.
+
+A 7B model comes with a vision tower that has seen the world; one that starts from nothing would have to learn to see
+through the words it is corrected in, which takes hours. Two heads, thrown away afterwards, ask of every image token
+what the training masks know: how much of each of its cells the target covers, and the eight numbers of the target's
+box and points, as the same kind of Fourier code that number tokens start with, so that they can be read off later.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingArguments
+
+from medreasoner_monai.data.schema import Sample, read_split
+from medreasoner_monai.geometry import convert
+from medreasoner_monai.reasoners.folder import load_processor, seen_frame
+from medreasoner_monai.reasoners.hf import as_rgb
+from medreasoner_monai.reasoners.starter import number_code
+from medreasoner_monai.training.worker import Report, last_checkpoint, start
+
+EPSILON = 1e-3
+WAVELENGTHS = 4
+NUMBERS = 8
+
+
+class TowerWithHeads(nn.Module):
+    """A vision tower and the two heads; its forward pass returns the loss, as transformers' trainer wants it.
+
+    The cover has one output a category and cell, and only the category asked about is judged: what else is in the
+    picture is unknown. The numbers are one output for all: a token tells of what it lies on.
+    """
+
+    def __init__(self, tower: nn.Module, width: int, categories: int, cells: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.categories = categories
+        self.cover = nn.Linear(width, categories * cells * cells)
+        self.numbers = nn.Linear(width, NUMBERS * 2 * WAVELENGTHS)
+        for head in (self.cover, self.numbers):
+            nn.init.normal_(head.weight, std=0.02)
+        nn.init.constant_(self.cover.bias, -2.0)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        image_grid_thw: Tensor,
+        cover: Tensor,
+        numbers: Tensor,
+        category: Tensor,
+        picture: Tensor,
+    ) -> dict[str, Tensor]:
+        """Loss over T image tokens of B pictures.
+
+        Parameters
+        ----------
+        cover:
+            ``(T, cells * cells)``, the share of each cell that the target covers.
+        numbers:
+            ``(B, NUMBERS * 2 * WAVELENGTHS)``, the codes of the target's box and points.
+        category, picture:
+            ``(B,)`` what is asked about, and ``(T,)`` which picture a token belongs to.
+        """
+        tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
+        everywhere = torch.arange(len(tokens), device=tokens.device)
+        asked = category[picture]
+        logits = self.cover(tokens).view(len(tokens), self.categories, -1)[everywhere, asked]
+        zeros = tokens.new_zeros(len(category))
+        found = logits.sigmoid()
+        shared = zeros.index_add(0, picture, (found * cover).sum(1))
+        total = zeros.index_add(0, picture, (found + cover).sum(1))
+        dice = (2 * shared + EPSILON) / (total + EPSILON)
+        # The numbers are asked of the tokens that see the target, by how much they see of it.
+        seen = cover.mean(1)
+        seen = seen / zeros.index_add(0, picture, seen)[picture].clamp_min(EPSILON)
+        offset = ((self.numbers(tokens) - numbers[picture]).pow(2).mean(1) * seen).sum() / len(category)
+        loss = 2 * F.binary_cross_entropy_with_logits(logits, cover) + (1 - dice).mean() + 4 * offset
+        return {"loss": loss}
+
+
+def targets(sample: Sample, processor: Any, cells: int, category: int, side: float) -> dict[str, Any]:
+    """One sample as :class:`TowerWithHeads` takes it."""
+    seen = seen_frame(processor, sample.frame)
+    inputs = processor.image_processor(images=[as_rgb(sample.image)], return_tensors="pt")
+    _, rows, cols = (int(n) for n in inputs["image_grid_thw"][0])
+    rows, cols = rows // processor.image_processor.merge_size, cols // processor.image_processor.merge_size
+    mask = torch.from_numpy(sample.mask)[None, None].float()
+    cover = F.interpolate(mask, size=(rows * cells, cols * cells), mode="area")[0, 0]
+    cover = cover.view(rows, cells, cols, cells).permute(0, 2, 1, 3).reshape(rows * cols, cells * cells)
+    box, points = convert(sample.box, seen), convert(sample.points, seen)
+    values = torch.tensor([*box.xyxy, *points.first, *points.second])
+    return {
+        "pixel_values": inputs["pixel_values"],
+        "image_grid_thw": inputs["image_grid_thw"],
+        "cover": cover,
+        "numbers": number_code(values, side=side, shortest=24, count=WAVELENGTHS).flatten(),
+        "category": category,
+    }
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """Pictures of different sizes side by side, as the tower takes them."""
+    lengths = torch.tensor([len(i["cover"]) for i in items])
+    return {
+        **{n: torch.cat([i[n] for i in items]) for n in ("pixel_values", "image_grid_thw", "cover")},
+        "numbers": torch.stack([i["numbers"] for i in items]),
+        "category": torch.tensor([i["category"] for i in items]),
+        "picture": torch.repeat_interleave(torch.arange(len(items)), lengths),
+    }
+
+
+def train(job: dict[str, Any]) -> None:
+    """Warm up the tower of ``job["model"]`` on ``job["train"]`` and save the whole model into ``job["out"]``."""
+    settings, folder = job["settings"], Path(job["folder"])
+    gpu = torch.cuda.is_available()
+    processor = load_processor(Path(job["model"]))
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        job["model"], local_files_only=True, dtype=torch.float32
+    )
+    samples = list(read_split(Path(job["train"])))
+    names = sorted({s.category for s in samples})
+    side = processor.image_processor.size["longest_edge"] ** 0.5
+    data = [targets(s, processor, settings["cells"], names.index(s.category), side) for s in samples]
+    torch.manual_seed(settings["seed"])
+    module = TowerWithHeads(
+        model.model.visual, model.config.vision_config.out_hidden_size, len(names), settings["cells"]
+    )
+    trainer = Trainer(
+        model=module,
+        args=TrainingArguments(
+            output_dir=str(folder / "checkpoints"),
+            max_steps=settings["steps"],
+            per_device_train_batch_size=settings["batch"],
+            learning_rate=settings["learning_rate"],
+            adam_beta2=0.99,
+            weight_decay=0.01,
+            warmup_steps=20,
+            lr_scheduler_type="cosine",
+            use_cpu=not gpu,
+            logging_steps=10,
+            save_steps=settings["save_every"],
+            save_total_limit=2,
+            seed=settings["seed"],
+            data_seed=settings["seed"],
+            report_to="none",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+        ),
+        train_dataset=data,  # type: ignore[arg-type]  # a list is a map-style dataset
+        data_collator=collate,
+        callbacks=[Report(folder)],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    out = Path(job["out"])
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+
+
+if __name__ == "__main__":
+    train(start(sys.argv))

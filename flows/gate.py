@@ -1,4 +1,4 @@
-"""Flow: may the model become the champion?"""
+"""Flow: the gate, which says whether the model becomes the champion."""
 
 from __future__ import annotations
 

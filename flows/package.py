@@ -13,6 +13,4 @@ from medreasoner_monai.bundle import stage
 @flow(name="package")
 def package(run: Run, dataset: Path, model: Path, result: Path, decision: Path) -> Path:
     """Fill the bundle."""
-    return stage.package(
-        run.context, artifact(dataset), artifact(model), evaluation(result), artifact(decision)
-    ).path
+    return stage.package(run.context, artifact(dataset), artifact(model), evaluation(result), artifact(decision)).path

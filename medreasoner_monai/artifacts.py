@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -164,7 +163,7 @@ class Store:
                 **(extra or {}),
             },
         )
-        os.replace(partial, final)
+        partial.replace(final)
 
 
 def package_versions() -> dict[str, str]:

@@ -139,8 +139,9 @@ def _bar(title: str) -> Iterator[Any]:
 
 def main() -> None:
     """Run a command; a project error becomes one line on stderr and its exit code (2 the user's mistake, 1 ours)."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("medreasoner").setLevel(logging.INFO)
+    log = logging.getLogger("medreasoner")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     try:
         app()
     except MedReasonerError as error:

@@ -102,6 +102,7 @@ class GrpoSettings(Section):
     steps: int = Field(30, ge=1)
     prompts: int = Field(16, ge=1, description="different prompts a step")
     rollouts: int = Field(16, ge=2, description="completions a prompt")
+    micro_batch: int = Field(64, ge=1, description="completions a rank computes at once; saves memory, changes nothing")
     learning_rate: float = Field(2e-4, gt=0)
     warmup_steps: int = 2
     temperature: float = Field(0.7, gt=0)
@@ -204,7 +205,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise ConfigError(f"{override!r}: {parent} is a value, not a section")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: what stands behind the equals sign is not YAML") from None
 
 
 def _explain(error: Any) -> str:

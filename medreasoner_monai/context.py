@@ -21,7 +21,7 @@ _terminal: Terminal | None = None
 
 def show_on(terminal: Terminal | None) -> None:
     """Show all stages of this process on a live terminal, or (None) as log lines."""
-    global _terminal
+    global _terminal  # noqa: PLW0603 - a process has one terminal
     _terminal = terminal
 
 

@@ -164,13 +164,14 @@ def box_scale_gap(pred: ArrayLike, truth: ArrayLike) -> Array:
     p, t = _boxes(pred), _boxes(truth)
     pw, ph = p[:, 2] - p[:, 0], p[:, 3] - p[:, 1]
     tw, th = t[:, 2] - t[:, 0], t[:, 3] - t[:, 1]
-    return np.hypot(np.log((pw * ph) / (tw * th)), np.log((pw / ph) / (tw / th)))
+    width, height = np.log(pw) - np.log(tw), np.log(ph) - np.log(th)
+    return np.hypot(width + height, width - height)
 
 
 def inside_box(points: ArrayLike, boxes: ArrayLike) -> NDArray[np.bool_]:
     """Whether each of two points ``(N, 2, 2)`` lies in (or on) its box ``(N, 4)``: ``(N, 2)``."""
     p, b = _pairs(points), _boxes(boxes)[:, None, :]
-    return ((p >= b[..., :2]) & (p <= b[..., 2:])).all(axis=-1)
+    return np.asarray(((p >= b[..., :2]) & (p <= b[..., 2:])).all(axis=-1))
 
 
 def _circle_parts(a: Array, b: Array) -> tuple[Array, Array, Array]:
@@ -187,7 +188,8 @@ def _circle_parts(a: Array, b: Array) -> tuple[Array, Array, Array]:
         cos_r = np.clip((x**2 + r**2 - s**2) / (2 * x * r), -1, 1)
         cos_s = np.clip((x**2 + s**2 - r**2) / (2 * x * s), -1, 1)
         kite = np.clip((r + s - x) * (x + r - s) * (x - r + s) * (x + r + s), 0, None)
-        inter[lens] = r**2 * np.arccos(cos_r) + s**2 * np.arccos(cos_s) - np.sqrt(kite) / 2
+        # Circles that only just touch may come out a rounding error below nothing.
+        inter[lens] = np.clip(r**2 * np.arccos(cos_r) + s**2 * np.arccos(cos_s) - np.sqrt(kite) / 2, 0, None)
     return inter, area_a, area_b
 
 

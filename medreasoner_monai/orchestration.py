@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +30,12 @@ def quiet_environment(home: Path | None = None) -> None:
         "PREFECT_CLI_PROMPT": "false",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
     }
+    if shutil.which("nvidia-smi") is None:
+        values["DS_ACCELERATOR"] = "cpu"  # or DeepSpeed looks for one and says so, in every process
     if home is not None:
         values["PREFECT_HOME"] = str(home)
     for name, value in values.items():

@@ -105,7 +105,7 @@ def check_question(question: str) -> str:
     """
     folded = " ".join(question.split())
     if not folded:
-        raise InputError("the question is empty; ask about something in the image, for example --question \"…\"")
+        raise InputError('the question is empty; ask about something in the image, for example --question "…"')
     if len(folded) > MAX_QUESTION:
         raise InputError(f"the question has {len(folded)} characters, at most {MAX_QUESTION} are taken; shorten it")
     return folded

@@ -64,7 +64,9 @@ def _reach(module: str) -> set[str]:
         seen.add(name)
         for node in ast.walk(ast.parse(_source(name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
-                waiting += [node.module] + [f"{node.module}.{a.name}" for a in node.names if _exists(node.module, a.name)]
+                waiting += [node.module] + [
+                    f"{node.module}.{a.name}" for a in node.names if _exists(node.module, a.name)
+                ]
     return seen
 
 

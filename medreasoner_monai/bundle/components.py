@@ -71,6 +71,7 @@ class RenderSlice(Transform):
         self.series = series
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The item with its picture."""
         return {**data, CommonKeys.IMAGE: render_slice(*self.series.load(data["index"]))}
 
 
@@ -162,7 +163,7 @@ def explain(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     if cause is None:
         traceback.print_exception(kind, error, trace)
         return
-    print(f"error: {cause}", file=sys.stderr)
+    print(f"error: {cause}", file=sys.stderr)  # noqa: T201 - what the person who ran the bundle reads
     raise SystemExit(cause.exit_code)
 
 

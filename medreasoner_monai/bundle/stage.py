@@ -21,9 +21,7 @@ from medreasoner_monai.watch import Watch
 OUTPUTS = ("seg.dcm", "overlay.png", "answer.json")
 
 
-def package(
-    context: Context, dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact
-) -> Artifact:
+def package(context: Context, dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact) -> Artifact:
     """An artifact with the bundle folder ``medreasoner_grounding`` in it."""
 
     def make(draft: Draft, watch: Watch) -> None:
@@ -105,7 +103,7 @@ def run_bundle(root: Path, out: Path, log: Path, dicom: Path | None, question: s
             stdout=stream,
             stderr=subprocess.STDOUT,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, safe before any thread is made
+            preexec_fn=die_with_parent,
             check=False,
         )
     if done.returncode:

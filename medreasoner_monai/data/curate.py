@@ -91,7 +91,13 @@ def _samples(source: PhantomSource | ParquetSource, split: str) -> Iterable[Samp
     path: Path | None = getattr(source, split)
     if path is not None and (split != "train" or source.val is not None):
         return parquet_samples(path)
-    return (s for s in parquet_samples(source.train) if isinstance(s, Reject) or _is_val(s, source) == (split == "val"))
+    # A reject belongs to no group; it is told once, with train.
+    wants_val = split == "val"
+    return (
+        s
+        for s in parquet_samples(source.train)
+        if (not wants_val if isinstance(s, Reject) else _is_val(s, source) == wants_val)
+    )
 
 
 def _is_val(sample: Sample, source: ParquetSource) -> bool:

@@ -140,7 +140,7 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
         raise
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise SampleError(f"{name}: not a U-MRG row ({type(error).__name__}: {error})") from None
-    mask = mask_pixels > 0 if mask_pixels.ndim == 2 else (mask_pixels > 0).any(axis=2)
+    mask = np.asarray(mask_pixels > 0 if mask_pixels.ndim == 2 else (mask_pixels > 0).any(axis=2))
     if mask.shape != image.shape[:2]:
         raise SampleError(
             f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}; "
@@ -152,7 +152,8 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
         raise SampleError(f"{name}: the question is empty; write one")
     frame = Frame(image.shape[1], image.shape[0], "stored")
     try:
-        box = Box(*(float(v) for v in box_values), frame=frame)
+        x1, y1, x2, y2 = (float(v) for v in box_values)
+        box = Box(x1, y1, x2, y2, frame)
         (ax, ay), (bx, by) = point_values
         points = Points((float(ax), float(ay)), (float(bx), float(by)), frame)
     except (ValueError, TypeError) as error:
@@ -162,7 +163,9 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
             f"{name}: box {box.xyxy} or points {points.xy} lie outside the image of {frame.width} x {frame.height}"
         )
     keep = ("supercategory", "category", "modality", "group", "trace")
-    return Sample(str(info.get("id") or where), question, image, mask, box, points, **{k: info.get(k) or "" for k in keep})
+    return Sample(
+        str(info.get("id") or where), question, image, mask, box, points, **{k: info.get(k) or "" for k in keep}
+    )
 
 
 def write_split(path: Path, samples: Iterable[Sample], *, batch: int = 256) -> int:

@@ -1,4 +1,4 @@
-"""Where samples come from: drawn phantoms, or files in the U-MRG schema. A bad sample becomes a reject, not an error."""
+"""Where samples come from: drawn phantoms, or files in the U-MRG schema; a bad sample becomes a reject."""
 
 from __future__ import annotations
 

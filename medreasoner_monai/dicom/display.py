@@ -154,7 +154,7 @@ def _group(dataset: Dataset, frame: int, name: str) -> Dataset | None:
     for groups, index in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
         items = dataset.get(groups) or []
         if index < len(items) and items[index].get(name):
-            return items[index][name].value[0]  # type: ignore[no-any-return]
+            return items[index][name].value[0]
     return None
 
 

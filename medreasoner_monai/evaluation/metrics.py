@@ -42,7 +42,9 @@ def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) 
     first, second = {r.id: r for r in a}, {r.id: r for r in b}
     if set(first) != set(second):
         odd = sorted(set(first) ^ set(second))[:3]
-        raise InputError(f"the evaluations are of different samples, for example {', '.join(odd)}; evaluate both on one")
+        raise InputError(
+            f"the evaluations are of different samples, for example {', '.join(odd)}; evaluate both on one"
+        )
     ids = sorted(first)
     names = [n for n in measures(a[0]) if n in measures(b[0])]
     out = {}

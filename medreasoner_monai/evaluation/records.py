@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medreasoner_monai.segmenters.protocol import PromptKind
+
 SAMPLES = "samples.parquet"
 METRICS = "metrics.json"
-PROMPT_KINDS = ("points", "box", "both")
+PROMPT_KINDS: tuple[PromptKind, ...] = ("points", "box", "both")
 
 
 @dataclass(frozen=True)

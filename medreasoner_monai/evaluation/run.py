@@ -72,7 +72,7 @@ def evaluate_batch(
 
 def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Segmenter[Any]]) -> Record:
     answer = reading.answer
-    about = {
+    about: dict[str, Any] = {
         "id": sample.id,
         "category": sample.category,
         "supercategory": sample.supercategory,
@@ -107,7 +107,7 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Segmenter[
 
 
 def _masks(sample: Sample, prompt: Prompt, segmenters: Mapping[str, Segmenter[Any]]) -> dict[str, float]:
-    out = {}
+    out: dict[str, float] = {}
     for name, segmenter in segmenters.items():
         masks = segmenter.segment(segmenter.embed(sample.image), [prompt.only(kind) for kind in PROMPT_KINDS])
         out |= {f"{name}/{kind}": mask_dice(m, sample.mask) for kind, m in zip(PROMPT_KINDS, masks, strict=True)}

@@ -64,9 +64,7 @@ def evaluate_model(
         evaluate_into(context, draft, dataset, folder, watch, blank=blank)
         track(context, draft, name)
 
-    artifact = context.stage(
-        "evaluation", make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}"
-    )
+    artifact = context.stage("evaluation", make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
     return Evaluation(artifact)
 
 

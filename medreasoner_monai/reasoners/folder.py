@@ -44,9 +44,12 @@ def folder_digest(folder: Path) -> str:
     """sha256 over the names and contents of what decides the answers; the notes beside the model do not count."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".jinja", ".model"):
-            if path.name not in (MANIFEST, NOTE):
-                total.update(f"{path.name}\x1f{file_digest(path)}\n".encode())
+        counts = path.suffix in (".json", ".safetensors", ".txt", ".jinja", ".model") and path.name not in (
+            MANIFEST,
+            NOTE,
+        )
+        if path.is_file() and counts:
+            total.update(f"{path.name}\x1f{file_digest(path)}\n".encode())
     return total.hexdigest()
 
 

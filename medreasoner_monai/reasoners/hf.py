@@ -65,7 +65,7 @@ class HuggingFaceReasoner:
             use_safetensors=True,
             dtype=torch.float32 if device == "cpu" else torch.bfloat16,
         )
-        model.to(device).eval()
+        model.to(device).eval()  # type: ignore[arg-type]  # its decorator hides the signature
         chosen = template(prompt or read_note(folder).get("prompt", "think"))
         return cls(
             model,

@@ -143,7 +143,7 @@ def build(folder: Path, texts: Iterable[str], settings: StarterSettings) -> dict
     ``parameters`` and ``vocabulary``.
     """
     import torch
-    from transformers import (
+    from transformers import (  # type: ignore[attr-defined]  # the video one is made at run time
         GenerationConfig,
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,

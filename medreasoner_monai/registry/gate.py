@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from medreasoner_monai.config import GateSettings
+from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.bootstrap import paired_difference
 from medreasoner_monai.evaluation.records import Record
-from medreasoner_monai.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,7 @@ def decide(
         checks.append(_against(champion_records, candidate_records, settings.tolerance))
     failed = [c.text for c in checks if not c.passed]
     first = "there is no champion yet, and " if champion_records is None else ""
-    return Decision(
-        "refuse" if failed else "promote", tuple(failed) or (f"{first}every check passed",), tuple(checks)
-    )
+    return Decision("refuse" if failed else "promote", tuple(failed) or (f"{first}every check passed",), tuple(checks))
 
 
 def _against(champion: Sequence[Record], candidate: Sequence[Record], tolerance: float) -> Check:

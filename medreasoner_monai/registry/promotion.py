@@ -64,7 +64,7 @@ def promote(tracking: Tracking, version: Version) -> None:
     """Make a version the champion; the one before stays within reach as ``previous``. Harmless when repeated."""
     client = tracking.client
     before = _by_alias(client, version.name, CHAMPION)
-    if before is not None and before.version != version.version:
+    if before is not None and str(before.version) != version.version:
         client.set_registered_model_alias(version.name, PREVIOUS, before.version)
     client.set_registered_model_alias(version.name, CHAMPION, version.version)
     client.set_model_version_tag(version.name, version.version, "decision", "promote")

@@ -69,7 +69,8 @@ def report(context: Context, run: Finished) -> dict[str, Any]:
         for pair in ((BASE, COLD_START), (COLD_START, FINAL), (BLANK, FINAL))
     }
     for name, artifact in (("bundle", run.bundle), ("grounding", run.grounding)):
-        point_at(space.root / name, artifact.path / NAME if artifact and name == "bundle" else artifact and artifact.path)
+        folder = artifact.path if artifact else None
+        point_at(space.root / name, folder / NAME if folder and name == "bundle" else folder)
     summary = summarise(context, run, comparisons[COLD_START, FINAL]["box_iou"])
     write_report(report_inputs(context, run, comparisons), run.dataset.path / "test.parquet", space.report)
     write_json(space.summary, summary)
@@ -155,7 +156,9 @@ def report_inputs(
 def links(context: Context, run: Finished) -> dict[str, str]:
     """Where MLflow and Prefect show this run: the team's servers, or this machine's once ``medreasoner ui`` runs."""
     tracking = context.settings.tracking
-    mlflow = tracking.mlflow_uri if (tracking.mlflow_uri or "").startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
+    mlflow = (
+        tracking.mlflow_uri if (tracking.mlflow_uri or "").startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
+    )
     prefect = (tracking.prefect_api_url or f"http://127.0.0.1:{PREFECT_PORT}/api").removesuffix("/api")
     found = {"MLflow": f"{mlflow}/#/experiments/{context.tracking.experiment_id}"}
     if run.flow_run:

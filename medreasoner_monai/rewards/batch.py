@@ -51,9 +51,7 @@ class Batch:
         return out
 
 
-def read_batch(
-    texts: Sequence[str], truths: Sequence[str], frames: Sequence[Frame], *, think: bool = True
-) -> Batch:
+def read_batch(texts: Sequence[str], truths: Sequence[str], frames: Sequence[Frame], *, think: bool = True) -> Batch:
     """Read completions and ground truths.
 
     Parameters
@@ -68,7 +66,9 @@ def read_batch(
     answers = [parse(text, frame, think=think) for text, frame in zip(texts, frames, strict=True)]
     truth = [json.loads(t) for t in truths]
     found = [(a, t) for a, t in zip(answers, truth, strict=True) if isinstance(a, Grounding)]
-    scores = [(1.0, 1.0) if isinstance(a, Grounding) else _format(t, a, think) for t, a in zip(texts, answers, strict=True)]
+    scores = [
+        (1.0, 1.0) if isinstance(a, Grounding) else _format(t, a, think) for t, a in zip(texts, answers, strict=True)
+    ]
     return Batch(
         readable=np.array([isinstance(a, Grounding) for a in answers], dtype=bool),
         think=np.array([s[0] for s in scores], dtype=float),

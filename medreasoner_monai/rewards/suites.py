@@ -29,7 +29,8 @@ class RewardSuite:
     @property
     def digest(self) -> str:
         """sha256 over the terms' names, weights and answer format."""
-        return object_digest([self.name, {n: self.weight(n) for n in self.terms}, self.think])
+        terms = {name: [term.__name__, self.weight(name)] for name, term in self.terms.items()}
+        return object_digest([self.name, terms, self.think])
 
     def weight(self, term: str) -> float:
         """A term's weight in the score."""
@@ -69,7 +70,7 @@ class _Shared:
             **_: Any,
         ) -> list[float]:
             texts = [_text(c) for c in completions]
-            key = (tuple(texts), tuple(ground_truth))
+            key = (tuple(texts), tuple(ground_truth), tuple(frame_width), tuple(frame_height))
             if key != self.key:
                 frames = [Frame(int(w), int(h), "model") for w, h in zip(frame_width, frame_height, strict=True)]
                 self.key, self.values = key, self.suite.score(texts, ground_truth, frames)

@@ -19,7 +19,7 @@ def slog(v: Array) -> Array:
 
 
 def sexp(v: Array, centre: float) -> Array:
-    """The logistic ``1 / (1 + e^(3 (v - c)))`` rescaled so that v = 0 gives 1 and v = 2 gives 0; then 0.1 + 0.9 of it."""
+    """The logistic ``1 / (1 + e^(3 (v - c)))``, rescaled to 1 at v = 0 and 0 at v = 2; then 0.1 + 0.9 of it."""
 
     def logistic(x: Array | float) -> Array:
         return 1 / (1 + np.exp(3 * (np.asarray(x, dtype=float) - centre)))
@@ -30,7 +30,8 @@ def sexp(v: Array, centre: float) -> Array:
 
 def penalise(r: Array, a: Array, b: Array) -> Array:
     """``clip(0.7 r + 0.3 r (a + b) / 2, 0, 1)`` rounded to 4 places; a and b are 1 or less where something is off."""
-    return np.round(np.clip(0.7 * r + 0.3 * r * (a + b) / 2, 0, 1), 4)
+    value: Array = np.clip(0.7 * r + 0.3 * r * (a + b) / 2, 0, 1)
+    return np.round(value, 4)
 
 
 def _box_penalties(b: Batch) -> tuple[Array, Array]:

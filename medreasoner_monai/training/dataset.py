@@ -10,10 +10,15 @@ from PIL import Image
 
 from medreasoner_monai.answer import render
 from medreasoner_monai.data.schema import Sample, from_row, read_rows, truth_json
-from medreasoner_monai.geometry import convert
+from medreasoner_monai.geometry import Frame, convert
 from medreasoner_monai.prompts import Template
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
+
+
+def model_picture(sample: Sample, seen: Frame) -> Image.Image:
+    """A sample's picture in RGB, resized to the model's frame as the processor would resize it."""
+    return Image.fromarray(as_rgb(sample.image)).resize((seen.width, seen.height), Image.Resampling.BICUBIC)
 
 
 def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, Any]:
@@ -24,13 +29,10 @@ def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, 
     """
     seen = seen_frame(processor, sample.frame)
     box, points = convert(sample.box, seen), convert(sample.points, seen)
-    picture = Image.fromarray(as_rgb(sample.image)).resize((seen.width, seen.height), Image.Resampling.BICUBIC)
     return {
         "prompt": prompt.plain(sample.question),
-        "completion": [
-            {"role": "assistant", "content": render(sample.trace if prompt.think else None, box, points)}
-        ],
-        "images": [picture],
+        "completion": [{"role": "assistant", "content": render(sample.trace if prompt.think else None, box, points)}],
+        "images": [model_picture(sample, seen)],
         "ground_truth": truth_json(box, points),
         "frame_width": seen.width,
         "frame_height": seen.height,

@@ -26,10 +26,11 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
         If a step's completions cannot be shared out evenly over the ranks.
     """
     chosen = context.settings.grpo
-    if chosen.prompts * chosen.rollouts % chosen.deepspeed.processes:
+    at_once = chosen.micro_batch * chosen.deepspeed.processes
+    if chosen.prompts * chosen.rollouts % at_once:
         raise ConfigError(
-            f"grpo: {chosen.prompts} prompts x {chosen.rollouts} rollouts cannot be shared by "
-            f"{chosen.deepspeed.processes} processes; make the product divisible"
+            f"grpo: {chosen.prompts} prompts x {chosen.rollouts} rollouts cannot be shared out evenly as micro_batch "
+            f"{chosen.micro_batch} x {chosen.deepspeed.processes} processes; make the product divisible by {at_once}"
         )
     settings = chosen.model_dump(mode="json") | {"threads": context.threads}
     prompt = context.settings.model.prompt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,9 @@ def grpo_arguments(settings: dict[str, Any], chosen: RewardSuite, folder: Path, 
     return GRPOConfig(
         output_dir=str(folder / "checkpoints"),
         max_steps=settings["steps"],
-        per_device_train_batch_size=settings["prompts"] * settings["rollouts"] // ranks,
+        per_device_train_batch_size=settings["micro_batch"],
+        gradient_accumulation_steps=settings["prompts"] * settings["rollouts"] // (settings["micro_batch"] * ranks),
         num_generations=settings["rollouts"],
-        steps_per_generation=1,
         learning_rate=settings["learning_rate"],
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=settings["warmup_steps"],
@@ -76,7 +75,7 @@ def grpo_arguments(settings: dict[str, Any], chosen: RewardSuite, folder: Path, 
     )
 
 
-def reward_functions(chosen: RewardSuite, record: Path, *, every: int, keep: int = 4) -> list[Callable[..., Any]]:
+def reward_functions(chosen: RewardSuite, record: Path, *, every: int, keep: int = 4) -> list[Any]:
     """The suite's functions, the first of which also writes down a few completions every so many steps."""
     first, *rest = chosen.functions()
 

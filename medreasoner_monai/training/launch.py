@@ -54,7 +54,11 @@ def run_worker(
         command += target
     with log_file.open("ab") as log:
         worker = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=_environment(), preexec_fn=die_with_parent
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no lock is taken
         )
         rows = Tail(folder / METRICS)
         try:
@@ -69,7 +73,9 @@ def run_worker(
     for row in rows:
         on_row(row)
     if worker.returncode != 0:
-        raise StageFailedError(f"{module} ended with {_status(worker.returncode)}: {_last_error(log_file)} ({log_file})")
+        raise StageFailedError(
+            f"{module} ended with {_status(worker.returncode)}: {_last_error(log_file)} ({log_file})"
+        )
 
 
 class Tail:
@@ -100,6 +106,8 @@ def read_rows(path: Path) -> list[Row]:
 
 def _environment() -> dict[str, str]:
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    # Freed memory is kept, not given back to the system and asked for anew, page by page, at every step.
+    quiet |= {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
     return {**os.environ, **quiet}
 
 

@@ -21,8 +21,8 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingAr
 from medreasoner_monai.data.schema import Sample, read_split
 from medreasoner_monai.geometry import convert
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
-from medreasoner_monai.reasoners.hf import as_rgb
 from medreasoner_monai.reasoners.starter import number_code
+from medreasoner_monai.training.dataset import model_picture
 from medreasoner_monai.training.worker import Report, last_checkpoint, start
 
 EPSILON = 1e-3
@@ -84,24 +84,39 @@ class TowerWithHeads(nn.Module):
         return {"loss": loss}
 
 
-def targets(sample: Sample, processor: Any, cells: int, category: int, side: float) -> dict[str, Any]:
-    """One sample as :class:`TowerWithHeads` takes it."""
-    seen = seen_frame(processor, sample.frame)
-    inputs = processor.image_processor(images=[as_rgb(sample.image)], return_tensors="pt")
-    _, rows, cols = (int(n) for n in inputs["image_grid_thw"][0])
-    rows, cols = rows // processor.image_processor.merge_size, cols // processor.image_processor.merge_size
+def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Samples as :class:`TowerWithHeads` takes them; ``names`` are the categories in the order of its outputs."""
+    images = processor.image_processor
+    side = images.size["longest_edge"] ** 0.5
+    out = []
+    for first in range(0, len(samples), 256):
+        part = samples[first : first + 256]
+        frames = [seen_frame(processor, s.frame) for s in part]
+        # Already in the model's frame there are few sizes among them, which the processor takes as few batches.
+        pictures = [model_picture(s, frame) for s, frame in zip(part, frames, strict=True)]
+        inputs = images(images=pictures, return_tensors="pt")
+        grids = inputs["image_grid_thw"]
+        patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
+        for sample, frame, grid, pixels in zip(part, frames, grids, patches, strict=True):
+            box, points = convert(sample.box, frame), convert(sample.points, frame)
+            values = torch.tensor([*box.xyxy, *points.first, *points.second])
+            out.append(
+                {
+                    "pixel_values": pixels,
+                    "image_grid_thw": grid[None],
+                    "cover": cover(sample, int(grid[1]) // images.merge_size, int(grid[2]) // images.merge_size, cells),
+                    "numbers": number_code(values, side=side, shortest=24, count=WAVELENGTHS).flatten(),
+                    "category": names.index(sample.category),
+                }
+            )
+    return out
+
+
+def cover(sample: Sample, rows: int, cols: int, cells: int) -> Tensor:
+    """How much of each cell the mask covers: ``(rows * cols, cells * cells)``, one row an image token."""
     mask = torch.from_numpy(sample.mask)[None, None].float()
-    cover = F.interpolate(mask, size=(rows * cells, cols * cells), mode="area")[0, 0]
-    cover = cover.view(rows, cells, cols, cells).permute(0, 2, 1, 3).reshape(rows * cols, cells * cells)
-    box, points = convert(sample.box, seen), convert(sample.points, seen)
-    values = torch.tensor([*box.xyxy, *points.first, *points.second])
-    return {
-        "pixel_values": inputs["pixel_values"],
-        "image_grid_thw": inputs["image_grid_thw"],
-        "cover": cover,
-        "numbers": number_code(values, side=side, shortest=24, count=WAVELENGTHS).flatten(),
-        "category": category,
-    }
+    shares = F.interpolate(mask, size=(rows * cells, cols * cells), mode="area")[0, 0]
+    return shares.view(rows, cells, cols, cells).permute(0, 2, 1, 3).reshape(rows * cols, cells * cells)
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
@@ -120,17 +135,13 @@ def train(job: dict[str, Any]) -> None:
     settings, folder = job["settings"], Path(job["folder"])
     gpu = torch.cuda.is_available()
     processor = load_processor(Path(job["model"]))
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        job["model"], local_files_only=True, dtype=torch.float32
-    )
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(job["model"], local_files_only=True, dtype=torch.float32)
     samples = list(read_split(Path(job["train"])))
     names = sorted({s.category for s in samples})
-    side = processor.image_processor.size["longest_edge"] ** 0.5
-    data = [targets(s, processor, settings["cells"], names.index(s.category), side) for s in samples]
+    data = targets(samples, processor, settings["cells"], names)
     torch.manual_seed(settings["seed"])
-    module = TowerWithHeads(
-        model.model.visual, model.config.vision_config.out_hidden_size, len(names), settings["cells"]
-    )
+    vision: Any = model.config.vision_config
+    module = TowerWithHeads(model.model.visual, vision.out_hidden_size, len(names), settings["cells"])
     trainer = Trainer(
         model=module,
         args=TrainingArguments(
@@ -152,7 +163,7 @@ def train(job: dict[str, Any]) -> None:
             remove_unused_columns=False,
             disable_tqdm=True,
         ),
-        train_dataset=data,  # type: ignore[arg-type]  # a list is a map-style dataset
+        train_dataset=data,  # a list is a map-style dataset
         data_collator=collate,
         callbacks=[Report(folder)],
     )

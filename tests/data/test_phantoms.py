@@ -129,7 +129,7 @@ def test_what_is_drawn_later_hides_what_lies_below() -> None:
     canvas = Canvas(View(100, 100, np.array([[40.0, 0, 50], [0, 40.0, 50]])), background=0.0)
     square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
     canvas.fill(square, 1.0, "below")
-    canvas.fill(square + [0.5, 0.0], 2.0, "above")
+    canvas.fill(square + np.array([0.5, 0.0]), 2.0, "above")
     masks = canvas.masks()
     assert not (masks["below"] & masks["above"]).any()
     assert (canvas.image[masks["below"]] == 1.0).all()
@@ -139,8 +139,8 @@ def test_what_is_drawn_later_hides_what_lies_below() -> None:
 def test_a_structure_outside_of_the_view_has_no_mask() -> None:
     canvas = Canvas(View(100, 100, np.array([[40.0, 0, 50], [0, 40.0, 50]])), background=0.0)
     square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-    canvas.fill(square + [9.0, 0.0], 1.0, "far away")
-    canvas.fill(square + [1.6, 0.0], 1.0, "a fifth of it")
+    canvas.fill(square + np.array([9.0, 0.0]), 1.0, "far away")
+    canvas.fill(square + np.array([1.6, 0.0]), 1.0, "a fifth of it")
     assert canvas.masks() == {}
 
 

@@ -176,4 +176,4 @@ def test_no_carried_file_crashes() -> None:
             try:
                 assert np.prod(choose_series(path).shape) > 0
             except DicomError as error:
-                assert path.name in str(error)
+                assert path.name in str(error)  # noqa: PT017 - many of the files are fine

@@ -122,7 +122,7 @@ def _draw_posterior_fossa(
     outline = blob(rng, stem, (rng.uniform(0.2, 0.27), rng.uniform(0.16, 0.22)), wobble=0.05)
     canvas.fill(stem + (outline - stem) * 1.18, sequence.fluid * 0.8 + 0.05)
     canvas.fill(outline, sequence.white, "brainstem")
-    canvas.fill(blob(rng, stem + [0, 0.25], (0.11, 0.06), wobble=0.1), sequence.fluid)  # fourth ventricle
+    canvas.fill(blob(rng, stem + np.array([0, 0.25]), (0.11, 0.06), wobble=0.1), sequence.fluid)  # fourth ventricle
 
 
 def _draw_folia(canvas: Canvas, region: Mask, rng: np.random.Generator, sequence: _Sequence) -> None:

@@ -97,7 +97,7 @@ def _draw_trunk(canvas: Canvas, rng: np.random.Generator, patient: _Patient) -> 
         x = np.linspace(-0.95, 0.95, 24) * rng.uniform(0.7, 1.3)
         table = np.column_stack([x, middle[1] + outer[1] + rng.uniform(0.02, 0.1) - rng.uniform(0, 0.22) * x**2])
         for gap in (0.0, rng.uniform(0.06, 0.2))[: int(rng.integers(1, 3))]:
-            canvas.stroke(table + [0, gap], rng.uniform(0, 400), 0.02)
+            canvas.stroke(table + np.array([0, gap]), rng.uniform(0, 400), 0.02)
     if rng.random() < 0.15:
         side = rng.choice([-1.0, 1.0])
         arm = (side * (outer[0] + 0.2), rng.uniform(-0.2, 0.4))

@@ -1,0 +1,58 @@
+"""From records to figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation.metrics import compare, measures, summarise
+from medreasoner_monai.evaluation.records import read_records, write_records
+from tests.evaluation.records import record
+
+FAILED = {"answered": False, "bbox": None, "points": None, "trace": "", "masks": {"box/both": 0.0}, "point_dice": 0.0}
+
+
+def test_failed_answers_count_with_zero_and_by_reason() -> None:
+    records = [record(0, 0.8), record(1, 0.4), record(2, 0, reason="answer is not JSON", **FAILED)]
+    metrics = summarise(records, resamples=100)
+    assert metrics["samples"] == 3
+    assert metrics["failure_rate"] == pytest.approx(1 / 3, abs=1e-5)
+    assert metrics["failures"] == {"answer is not JSON": 1}
+    assert metrics["overall"]["box_iou"]["mean"] == pytest.approx(0.4)
+    assert metrics["overall"]["dice/box/both"]["mean"] == pytest.approx(0.5)
+
+
+def test_figures_are_given_by_group() -> None:
+    metrics = summarise([record(0, 0.8), record(1, 0.4), record(2, 0.6)], resamples=100)
+    assert {n: v["box_iou"]["mean"] for n, v in metrics["by_category"].items()} == {"liver": 0.4, "spleen": 0.7}
+    assert metrics["by_category"]["spleen"]["box_iou"]["n"] == 2
+    assert list(metrics["by_supercategory"]) == ["Abdomen"] and list(metrics["by_modality"]) == ["CT"]
+
+
+def test_measures_go_by_their_names() -> None:
+    assert measures(record(0)) == {"box_iou": 0.5, "point_dice": 0.25, "dice/box/both": 0.75}
+
+
+def test_comparison_pairs_by_sample_whatever_the_order() -> None:
+    before = [record(n, 0.1 * n) for n in range(5)]
+    after = [record(n, 0.1 * n + 0.2) for n in reversed(range(5))]
+    found = compare(before, after, resamples=100)["box_iou"]
+    assert found == {"difference": 0.2, "low": 0.2, "high": 0.2, "n": 5}
+
+
+def test_comparison_takes_the_measures_both_have() -> None:
+    found = compare([record(0)], [record(0, masks={"ellipse/box": 1.0})], resamples=100)
+    assert set(found) == {"box_iou", "point_dice"}
+
+
+def test_comparison_of_different_samples_names_some() -> None:
+    with pytest.raises(InputError, match="different samples, for example s1, s2; evaluate both on one"):
+        compare([record(0), record(1)], [record(0), record(2)])
+
+
+def test_records_come_back_from_their_table(tmp_path: Path) -> None:
+    records = [record(0), record(1, 0, reason="empty completion", **FAILED)]
+    write_records(tmp_path / "samples.parquet", records)
+    assert read_records(tmp_path / "samples.parquet") == records

@@ -1,0 +1,134 @@
+"""What a whole run leaves behind, and what a second one does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from medreasoner_monai.reasoners.folder import check_folder
+from tests.integration.conftest import CONFIG, ROOT, ChainRun, environment, medreasoner, run_chain
+
+pytestmark = [pytest.mark.chain, pytest.mark.timeout(900)]
+
+
+def test_every_stage_left_its_artifact(smoke: ChainRun) -> None:
+    kinds = ("dataset", "base", "cold-start", "grpo", "model", "decision", "bundle", "grounding")
+    assert all(len(smoke.artifacts(kind)) == 1 for kind in kinds)
+    assert len(smoke.artifacts("evaluation")) == 4
+    assert not list((smoke.workspace / "artifacts").glob("*.partial"))
+
+
+def test_summary_holds_the_figures_and_where_things_are(smoke: ChainRun) -> None:
+    summary = smoke.summary
+    assert {"blank_image", "base", "cold_start", "grpo"} == set(summary["box_iou"])
+    assert {"difference", "low", "high", "n"} == set(summary["grpo_gain"])
+    assert (smoke.workspace / summary["report"]).is_file()
+    assert (smoke.workspace / summary["bundle"] / "configs" / "inference.json").is_file()
+    assert summary["decision"] == "promote"
+    assert all(seconds >= 0 for seconds in summary["seconds"].values())
+
+
+def test_merged_model_is_an_ordinary_folder(smoke: ChainRun) -> None:
+    (model,) = smoke.artifacts("model")
+    config = check_folder(model)
+    assert config["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
+
+
+def test_mlflow_has_curves_pictures_and_the_champion(smoke: ChainRun) -> None:
+    client = MlflowClient(f"sqlite:///{smoke.workspace / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("medreasoner")
+    runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
+    grpo = runs["GRPO"]
+    for name in ("reward", "rewards/format_think/mean", "rewards/bbox_iou/mean", "kl", "entropy"):
+        assert name in grpo.data.metrics
+    assert [s.step for s in client.get_metric_history(grpo.info.run_id, "reward")] == [1, 2, 3, 4]
+    kept = {f.path for f in client.list_artifacts(grpo.info.run_id)}
+    assert {"curves", "completions.jsonl", "settings.json"} <= kept
+    assert client.get_model_version_by_alias("medreasoner", "champion").tags["decision"] == "promote"
+
+
+def test_second_run_reuses_every_stage_and_says_so(smoke: ChainRun) -> None:
+    before = {p.name: p.stat().st_mtime_ns for p in (smoke.workspace / "artifacts").iterdir()}
+    again = run_chain(smoke.workspace)
+    assert {p.name: p.stat().st_mtime_ns for p in (smoke.workspace / "artifacts").iterdir()} == before
+    assert again.output.count("reused") >= len(before)
+
+
+def test_workspace_in_use_is_refused(smoke: ChainRun) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(smoke.workspace)], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "held"
+        done = medreasoner("run", "--config", str(CONFIG), "--workspace", str(smoke.workspace))
+    finally:
+        holder.kill()
+        holder.wait()
+    assert done.returncode == 2
+    assert str(holder.pid) in done.stderr
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from medreasoner_monai.workspace import Workspace
+with Workspace(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def prefect(tmp_path: Path):
+    """A Prefect server of its own, and how to call its command line."""
+    from medreasoner_monai.orchestration import prefect_server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        patch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+        with prefect_server(tmp_path / "prefect", None) as url:
+            variables = {**environment(), "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}
+
+            def call(*arguments: str, check: bool = True) -> str:
+                command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+                done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=300)
+                assert not check or done.returncode == 0, done.stdout + done.stderr
+                return done.stdout + done.stderr
+
+            call.variables = variables  # type: ignore[attr-defined]
+            yield call
+
+
+def test_deployed_to_a_server_and_run_from_there(smoke: ChainRun, prefect) -> None:
+    (smoke.workspace / "report.html").unlink()
+    prefect("work-pool", "create", "medreasoner", "--type", "process")
+    prefect("deploy", "--prefect-file", "flows/prefect.yaml", "--all")
+    assert "0 2 * * 0" in prefect("deployment", "inspect", "retrain/scheduled")
+    parameters = [f"config={CONFIG}", f"workspace={smoke.workspace}"]
+    started = prefect("deployment", "run", "retrain/scheduled", *[a for p in parameters for a in ("--param", p)])
+    assert "Created flow run" in started
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "medreasoner"],
+        env=prefect.variables,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and not (smoke.workspace / "report.html").is_file():
+            time.sleep(1)
+            assert worker.poll() is None
+        while time.monotonic() < deadline and "COMPLETED" not in prefect("flow-run", "ls", "--flow-name", "retrain"):
+            time.sleep(1)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    assert (smoke.workspace / "report.html").is_file()
+    assert "COMPLETED" in prefect("flow-run", "ls", "--flow-name", "retrain")

@@ -75,6 +75,7 @@ class ColdStartSettings(Section):
     batch: int = Field(32, ge=1, description="samples a step")
     learning_rate: float = Field(2e-3, gt=0)
     warmup_steps: int = 20
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     weight_decay: float = 0.01
     freeze_vision: bool = Field(True, description="leave the vision tower as it is: less to compute, nothing unlearnt")
     save_every: int = Field(50, ge=1, description="steps between checkpoints")
@@ -99,14 +100,19 @@ class DeepSpeedSettings(Section):
 class GrpoSettings(Section):
     """Group relative policy optimisation (TRL's GRPOTrainer) under DeepSpeed."""
 
-    steps: int = Field(30, ge=1)
-    prompts: int = Field(16, ge=1, description="different prompts a step")
+    steps: int = Field(30, ge=1, description="rounds of rollouts")
+    prompts: int = Field(16, ge=1, description="different prompts a round")
     rollouts: int = Field(16, ge=2, description="completions a prompt")
+    updates: int = Field(
+        1, ge=1, description="optimiser steps a round's completions are shared out over (mini-batches)"
+    )
     micro_batch: int = Field(64, ge=1, description="completions a rank computes at once; saves memory, changes nothing")
     learning_rate: float = Field(2e-4, gt=0)
     warmup_steps: int = 2
     temperature: float = Field(0.7, gt=0)
-    kl: float = Field(0.0, ge=0, description="weight of the KL term against the cold start; 0 loads no reference model")
+    kl: float = Field(
+        0.01, ge=0, description="weight of the KL term against the cold start; 0 loads no reference model"
+    )
     max_completion: int = Field(96, ge=8, description="tokens")
     freeze_vision: bool = True
     save_every: int = Field(10, ge=1)

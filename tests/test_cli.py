@@ -43,7 +43,7 @@ def test_missing_series_is_refused_before_anything_starts(tmp_path: Path) -> Non
     said = refused(
         "run", "--config", str(CONFIG), "--workspace", str(tmp_path / "run"), "--dicom", str(tmp_path / "no")
     )
-    assert "does not exist" in said
+    assert "no such file or folder" in said
     assert not (tmp_path / "run").exists()
 
 

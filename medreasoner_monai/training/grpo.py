@@ -26,11 +26,12 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
         If a step's completions cannot be shared out evenly over the ranks.
     """
     chosen = context.settings.grpo
-    at_once = chosen.micro_batch * chosen.deepspeed.processes
+    at_once = chosen.micro_batch * chosen.deepspeed.processes * chosen.updates
     if chosen.prompts * chosen.rollouts % at_once:
         raise ConfigError(
             f"grpo: {chosen.prompts} prompts x {chosen.rollouts} rollouts cannot be shared out evenly as micro_batch "
-            f"{chosen.micro_batch} x {chosen.deepspeed.processes} processes; make the product divisible by {at_once}"
+            f"{chosen.micro_batch} x {chosen.deepspeed.processes} processes x {chosen.updates} updates; make the product "
+            f"divisible by {at_once}"
         )
     settings = chosen.model_dump(mode="json") | {"threads": context.threads}
     prompt = context.settings.model.prompt
@@ -56,7 +57,7 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
                 (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)
                 run.file(draft.path / COMPLETIONS)
             run.curves(read_rows(draft.path / METRICS))
-        keep_shards(draft.scratch / "checkpoints" / f"checkpoint-{chosen.steps}", draft.path / SHARDS)
+        keep_shards(draft.scratch / "checkpoints" / f"checkpoint-{chosen.steps * chosen.updates}", draft.path / SHARDS)
 
     return context.stage(
         "grpo", make, inputs={"dataset": dataset, "start": start}, settings={**settings, "prompt": prompt}, title="GRPO"

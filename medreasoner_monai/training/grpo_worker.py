@@ -33,7 +33,7 @@ def train(job: dict[str, Any]) -> None:
     )
     trainer = GRPOTrainer(
         model=load_model(job["model"], gpu=gpu, freeze_vision=settings["freeze_vision"]),
-        reward_funcs=reward_functions(chosen, folder / COMPLETIONS, every=settings["save_every"]),
+        reward_funcs=reward_functions(chosen, folder / COMPLETIONS, every=settings["save_every"] * settings["updates"]),
         args=grpo_arguments(settings, chosen, folder, gpu=gpu),
         train_dataset=training_set(
             Path(job["train"]), processor, prompt, limit=settings["steps"] * settings["prompts"], seed=settings["seed"]
@@ -45,13 +45,19 @@ def train(job: dict[str, Any]) -> None:
 
 
 def grpo_arguments(settings: dict[str, Any], chosen: RewardSuite, folder: Path, *, gpu: bool) -> GRPOConfig:
-    """TRL's arguments for our settings; a step is ``prompts`` x ``rollouts`` completions over all ranks."""
-    ranks = settings["deepspeed"]["processes"]
+    """TRL's arguments for our settings.
+
+    A round is ``prompts`` x ``rollouts`` completions over all ranks, used up in ``updates`` optimiser steps; TRL counts
+    the latter. Checkpoints fall between rounds, so that nothing generated is lost with one.
+    """
+    ranks, updates = settings["deepspeed"]["processes"], settings["updates"]
+    together = settings["prompts"] * settings["rollouts"] // (settings["micro_batch"] * ranks)
     return GRPOConfig(
         output_dir=str(folder / "checkpoints"),
-        max_steps=settings["steps"],
+        max_steps=settings["steps"] * updates,
         per_device_train_batch_size=settings["micro_batch"],
-        gradient_accumulation_steps=settings["prompts"] * settings["rollouts"] // (settings["micro_batch"] * ranks),
+        gradient_accumulation_steps=together // updates,
+        steps_per_generation=together,
         num_generations=settings["rollouts"],
         learning_rate=settings["learning_rate"],
         lr_scheduler_type="constant_with_warmup",
@@ -65,8 +71,8 @@ def grpo_arguments(settings: dict[str, Any], chosen: RewardSuite, folder: Path, 
         gradient_checkpointing=gpu,
         bf16=gpu,
         use_cpu=not gpu,
-        logging_steps=1,
-        save_steps=settings["save_every"],
+        logging_steps=updates,
+        save_steps=settings["save_every"] * updates,
         save_total_limit=2,
         seed=settings["seed"],
         data_seed=settings["seed"],

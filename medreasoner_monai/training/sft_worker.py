@@ -29,7 +29,7 @@ def train(job: dict[str, Any]) -> None:
         warmup_steps=settings["warmup_steps"],
         weight_decay=settings["weight_decay"],
         adam_beta2=0.99,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=settings["schedule"],
         completion_only_loss=True,
         max_length=None,
         gradient_checkpointing=gpu,

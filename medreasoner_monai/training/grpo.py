@@ -30,8 +30,8 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
     if chosen.prompts * chosen.rollouts % at_once:
         raise ConfigError(
             f"grpo: {chosen.prompts} prompts x {chosen.rollouts} rollouts cannot be shared out evenly as micro_batch "
-            f"{chosen.micro_batch} x {chosen.deepspeed.processes} processes x {chosen.updates} updates; make the product "
-            f"divisible by {at_once}"
+            f"{chosen.micro_batch} x {chosen.deepspeed.processes} processes x {chosen.updates} updates; make the "
+            f"product divisible by {at_once}"
         )
     settings = chosen.model_dump(mode="json") | {"threads": context.threads}
     prompt = context.settings.model.prompt

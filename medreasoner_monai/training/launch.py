@@ -79,18 +79,23 @@ def run_worker(
 
 
 class Tail:
-    """Iterating gives the JSON rows that were added to a file since the last time."""
+    """Iterating gives the JSON rows that were added to a file since the last time.
+
+    A worker that goes on from a checkpoint puts a new file in place of the old one; that is read from its start.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.offset = 0
+        self.inode: int | None = None
 
     def __iter__(self) -> Iterator[Row]:
         if not self.path.is_file():
             return
-        size = self.path.stat().st_size
-        self.offset = min(self.offset, size)  # the worker drops rows behind the checkpoint it goes on from
         with self.path.open("rb") as f:
+            inode = os.fstat(f.fileno()).st_ino
+            if inode != self.inode:
+                self.inode, self.offset = inode, 0
             f.seek(self.offset)
             data = f.read()
         whole = data[: data.rfind(b"\n") + 1]

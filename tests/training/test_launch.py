@@ -119,13 +119,11 @@ def test_tail_gives_what_was_added_and_waits_for_whole_lines(tmp_path: Path) -> 
     assert read_rows(path) == [{"step": 1}, {"step": 2}]
 
 
-def test_tail_goes_on_when_the_file_was_cut_back(tmp_path: Path) -> None:
-    path = tmp_path / METRICS
-    path.write_text('{"step": 1}\n{"step": 2}\n')
+def test_tail_reads_a_replaced_file_from_its_start(tmp_path: Path) -> None:
+    path, new = tmp_path / METRICS, tmp_path / "new"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n')
     tail = Tail(path)
-    assert len(list(tail)) == 2
-    path.write_text('{"step": 1}\n')
-    assert list(tail) == []
-    with path.open("a") as f:
-        f.write('{"step": 2}\n')
-    assert list(tail) == [{"step": 2}]
+    assert len(list(tail)) == 3
+    new.write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "again": true}\n{"step": 4}\n')
+    new.replace(path)
+    assert [row["step"] for row in tail] == [1, 2, 3, 4]

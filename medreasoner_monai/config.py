@@ -139,12 +139,6 @@ class GateSettings(Section):
     tolerance: float = Field(0.01, ge=0, description="box IoU that the interval may reach below the champion's")
 
 
-class PackageSettings(Section):
-    """The MONAI bundle."""
-
-    segmenter: str = "classical"
-
-
 class GroundSettings(Section):
     """What the finished bundle is tried on; by default the CT that pydicom carries."""
 
@@ -173,7 +167,6 @@ class Settings(Section):
     grpo: GrpoSettings = GrpoSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     gate: GateSettings = GateSettings()
-    package: PackageSettings = PackageSettings()
     ground: GroundSettings = GroundSettings()
     tracking: TrackingSettings = TrackingSettings()
 

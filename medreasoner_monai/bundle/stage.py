@@ -29,7 +29,7 @@ def package(context: Context, dataset: Artifact, model: Artifact, result: Evalua
         watch.step(1, 1)
 
     inputs = {"dataset": dataset, "model": model, "evaluation": result.artifact, "decision": decision}
-    return context.stage("bundle", make, inputs=inputs, settings=context.settings.package.model_dump(), title="package")
+    return context.stage("bundle", make, inputs=inputs, settings={}, title="package")
 
 
 def bundle_facts(dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact) -> dict[str, Any]:

@@ -28,9 +28,10 @@ def weights(run: ChainRun) -> str:
     return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
 
 
-@pytest.mark.xfail(reason="goes on and repeats nothing, but resumed weights are not yet equal bit by bit", strict=False)
-def test_killed_once_in_each_stage_it_ends_the_same(smoke: ChainRun, tmp_path: Path) -> None:
-    workspace = tmp_path / "killed"
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> ChainRun:
+    """A run killed once in each stage and then let go on; no finished stage may be made twice on the way."""
+    workspace = tmp_path_factory.mktemp("killed") / "run"
     finished: dict[str, str] = {}
     for stage in STAGES:
         driver = [sys.executable, str(Path(__file__).with_name("kill_driver.py")), stage, str(CONFIG), str(workspace)]
@@ -40,10 +41,20 @@ def test_killed_once_in_each_stage_it_ends_the_same(smoke: ChainRun, tmp_path: P
         assert finished.items() <= now.items(), f"a finished stage was repeated before {stage}"
         finished = now
 
-    killed = run_chain(workspace)
+    last = run_chain(workspace)
 
     assert finished.items() <= made_at(workspace).items(), "a finished stage was repeated"
-    assert not list((workspace / "artifacts").glob("*.partial"))
+    return last
+
+
+def test_killed_in_each_stage_it_goes_on_and_finishes(smoke: ChainRun, killed: ChainRun) -> None:
+    assert not list((killed.workspace / "artifacts").glob("*.partial"))
+    assert killed.summary["decision"] == smoke.summary["decision"]
+    assert killed.summary["test_samples"] == smoke.summary["test_samples"]
+
+
+@pytest.mark.xfail(reason="a resumed training does not yet end in the same weights, bit by bit", strict=False)
+def test_killed_in_each_stage_it_ends_the_same(smoke: ChainRun, killed: ChainRun) -> None:
     assert weights(killed) == weights(smoke)
-    for figure in ("box_iou", "grpo_gain", "format_failure_rate", "mask_dice", "decision", "test_samples"):
+    for figure in ("box_iou", "grpo_gain", "format_failure_rate", "mask_dice"):
         assert killed.summary[figure] == smoke.summary[figure]

@@ -76,6 +76,7 @@ class ColdStartSettings(Section):
     learning_rate: float = Field(2e-3, gt=0)
     warmup_steps: int = 20
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    final_rate: float = Field(0.0, ge=0, lt=1, description="share of the learning rate that a cosine ends at")
     weight_decay: float = 0.01
     freeze_vision: bool = Field(True, description="leave the vision tower as it is: less to compute, nothing unlearnt")
     save_every: int = Field(50, ge=1, description="steps between checkpoints")

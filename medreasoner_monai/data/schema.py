@@ -119,35 +119,24 @@ def to_row(sample: Sample) -> dict[str, Any]:
     }
 
 
-def from_row(row: dict[str, Any], where: str) -> Sample:
-    """A row read back and checked.
+def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, Box, Points]:
+    """What training needs of a row, which is all but its mask: image, question, box and points in the stored frame.
 
     Raises
     ------
     SampleError
-        If the row lacks something, image and mask differ in size, the mask is empty, the question is empty, or box or
-        points lie outside the image. The message names the sample and the remedy.
+        As :func:`from_row`.
     """
-    info = row.get("extra_info") or {}
-    name = f"{where}, sample {info.get('id') or '(no id)'}"
+    _, name = _identify(row, where)
     try:
         image = decode_image(row["images"][0]["bytes"], f"{name}, image")
-        mask_pixels = decode_image(row["masks"][0]["bytes"], f"{name}, mask")
         truth = json.loads(row["reward_model"]["ground_truth"])
         box_values, point_values = truth["bbox_2d"], truth["point_2d"]
         question = " ".join(row["prompt"][0]["content"].split())
     except SampleError:
         raise
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-        raise SampleError(f"{name}: not a U-MRG row ({type(error).__name__}: {error})") from None
-    mask = np.asarray(mask_pixels > 0 if mask_pixels.ndim == 2 else (mask_pixels > 0).any(axis=2))
-    if mask.shape != image.shape[:2]:
-        raise SampleError(
-            f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}; "
-            "export both at one size"
-        )
-    if not mask.any():
-        raise SampleError(f"{name}: the mask is empty; leave the sample out or give it a mask")
+        raise _not_a_row(name, error) from None
     if not question:
         raise SampleError(f"{name}: the question is empty; write one")
     frame = Frame(image.shape[1], image.shape[0], "stored")
@@ -162,6 +151,41 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
         raise SampleError(
             f"{name}: box {box.xyxy} or points {points.xy} lie outside the image of {frame.width} x {frame.height}"
         )
+    return image, question, box, points
+
+
+def _identify(row: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
+    info = row.get("extra_info") or {}
+    return info, f"{where}, sample {info.get('id') or '(no id)'}"
+
+
+def _not_a_row(name: str, error: Exception) -> SampleError:
+    return SampleError(f"{name}: not a U-MRG row ({type(error).__name__}: {error})")
+
+
+def from_row(row: dict[str, Any], where: str) -> Sample:
+    """A row read back and checked.
+
+    Raises
+    ------
+    SampleError
+        If the row lacks something, image and mask differ in size, the mask is empty, the question is empty, or box or
+        points lie outside the image. The message names the sample and the remedy.
+    """
+    image, question, box, points = read_task(row, where)
+    info, name = _identify(row, where)
+    try:
+        mask_pixels = decode_image(row["masks"][0]["bytes"], f"{name}, mask")
+    except (KeyError, TypeError, IndexError) as error:
+        raise _not_a_row(name, error) from None
+    mask = np.asarray(mask_pixels > 0 if mask_pixels.ndim == 2 else (mask_pixels > 0).any(axis=2))
+    if mask.shape != image.shape[:2]:
+        raise SampleError(
+            f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}; "
+            "export both at one size"
+        )
+    if not mask.any():
+        raise SampleError(f"{name}: the mask is empty; leave the sample out or give it a mask")
     keep = ("supercategory", "category", "modality", "group", "trace")
     return Sample(
         str(info.get("id") or where), question, image, mask, box, points, **{k: info.get(k) or "" for k in keep}

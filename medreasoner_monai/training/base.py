@@ -8,7 +8,7 @@ from pathlib import Path
 from medreasoner_monai.answer import render
 from medreasoner_monai.artifacts import Artifact, Draft
 from medreasoner_monai.context import Context
-from medreasoner_monai.data.schema import read_split
+from medreasoner_monai.data import schema
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, write_note
 from medreasoner_monai.reasoners.starter import build
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
@@ -74,4 +74,8 @@ def adopt(context: Context, folder: Path) -> Artifact:
 
 def texts(split: Path) -> list[str]:
     """Everything a starter's tokenizer is to know: questions, traces and answers of a split."""
-    return [f"{s.question}\n{render(s.trace, s.box, s.points)}" for s in read_split(split)]
+    found = []
+    for where, row in schema.read_rows(split):
+        _, question, box, points = schema.read_task(row, where)
+        found.append(f"{question}\n{render(row['extra_info']['trace'], box, points)}")
+    return found

@@ -9,59 +9,88 @@ from typing import Any
 from PIL import Image
 
 from medreasoner_monai.answer import render
-from medreasoner_monai.data.schema import Sample, from_row, read_rows, truth_json
+from medreasoner_monai.data.schema import SCHEMA, read_task, truth_json
 from medreasoner_monai.geometry import Frame, convert
 from medreasoner_monai.prompts import Template
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
 
-
-def model_picture(sample: Sample, seen: Frame) -> Image.Image:
-    """A sample's picture in RGB, resized to the model's frame as the processor would resize it."""
-    return Image.fromarray(as_rgb(sample.image)).resize((seen.width, seen.height), Image.Resampling.BICUBIC)
+KEPT_BYTES = 2**30
 
 
-def training_row(sample: Sample, processor: Any, prompt: Template) -> dict[str, Any]:
-    """One sample as a row.
+def model_picture(image: Any, seen: Frame) -> Image.Image:
+    """A stored picture in RGB, resized to the model's frame as the processor would resize it."""
+    return Image.fromarray(as_rgb(image)).resize((seen.width, seen.height), Image.Resampling.BICUBIC)
 
-    ``prompt`` and ``completion`` are conversations, ``images`` holds one RGB picture already in the model's frame (so
-    that it is resized once and not every epoch), ``ground_truth`` is JSON in that frame.
+
+def training_row(row: dict[str, Any], processor: Any, prompt: Template, *, answered: bool = True) -> dict[str, Any]:
+    """A row of a split as a row for the trainers.
+
+    ``prompt`` and ``completion`` (if ``answered``) are conversations, ``images`` holds one RGB picture already in the
+    model's frame, ``ground_truth`` is JSON in that frame.
     """
-    seen = seen_frame(processor, sample.frame)
-    box, points = convert(sample.box, seen), convert(sample.points, seen)
-    return {
-        "prompt": prompt.plain(sample.question),
-        "completion": [{"role": "assistant", "content": render(sample.trace if prompt.think else None, box, points)}],
-        "images": [model_picture(sample, seen)],
+    info = row["extra_info"]
+    image, question, stored_box, stored_points = read_task(row, "training split")
+    seen = seen_frame(processor, stored_box.frame)
+    box, points = convert(stored_box, seen), convert(stored_points, seen)
+    made = {
+        "prompt": prompt.plain(question),
+        "images": [model_picture(image, seen)],
         "ground_truth": truth_json(box, points),
         "frame_width": seen.width,
         "frame_height": seen.height,
-        "id": sample.id,
+        "id": info["id"],
     }
+    if answered:
+        answer = render(info["trace"] if prompt.think else None, box, points)
+        made["completion"] = [{"role": "assistant", "content": answer}]
+    return made
 
 
-def training_set(split: Path, processor: Any, prompt: Template, *, limit: int | None = None, seed: int = 0) -> Any:
-    """A ``datasets.Dataset`` of a split, in memory, pictures decoded when they are used.
+class _View:
+    """Makes training rows when they are asked for, and keeps them while they are few enough to be kept."""
 
-    With ``limit``, so many of its samples, drawn by ``seed``: what a short training never reaches is not prepared.
+    def __init__(self, processor: Any, prompt: Template, answered: bool) -> None:
+        self.processor, self.prompt, self.answered = processor, prompt, answered
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.room = KEPT_BYTES
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        rows = [self.row(dict(zip(batch, values, strict=True))) for values in zip(*batch.values(), strict=True)]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def row(self, stored: dict[str, Any]) -> dict[str, Any]:
+        name = stored["extra_info"]["id"]
+        if name in self.kept:
+            return self.kept[name]
+        made = training_row(stored, self.processor, self.prompt, answered=self.answered)
+        size = 3 * made["frame_width"] * made["frame_height"]
+        if size <= self.room:
+            self.kept[name] = made
+            self.room -= size
+        return made
+
+
+def training_set(
+    split: Path, processor: Any, prompt: Template, *, answered: bool = True, limit: int | None = None, seed: int = 0
+) -> Any:
+    """A ``datasets.Dataset`` over a split, whose rows are made as :func:`training_row` says when they are used.
+
+    Parameters
+    ----------
+    split:
+        A curated parquet file.
+    answered:
+        With ``completion``, for the cold start.
+    limit:
+        Only so many of its rows, drawn by ``seed``.
     """
-    from datasets import Dataset, Features, List, Value
-    from datasets import Image as ImageFeature
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
 
-    message = {"role": Value("string"), "content": Value("string")}
-    features = Features(
-        {
-            "prompt": List(message),
-            "completion": List(message),
-            "images": List(ImageFeature()),
-            "ground_truth": Value("string"),
-            "frame_width": Value("int32"),
-            "frame_height": Value("int32"),
-            "id": Value("string"),
-        }
-    )
-    rows = list(read_rows(split))
-    if limit is not None and limit < len(rows):
-        rows = random.Random(seed).sample(rows, limit)
-    samples = (from_row(row, where) for where, row in rows)
-    return Dataset.from_list([training_row(s, processor, prompt) for s in samples], features=features)
+    columns = [name for name in SCHEMA.names if name != "masks"]
+    data = Dataset(InMemoryTable(pq.read_table(split, columns=columns)))
+    if limit is not None and limit < len(data):
+        data = data.select(random.Random(seed).sample(range(len(data)), limit))
+    return data.with_transform(_View(processor, prompt, answered))

@@ -16,6 +16,7 @@ from medreasoner_monai.rewards import RewardSuite, suite
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import deepspeed_config, prepare
 from medreasoner_monai.training.launch import COMPLETIONS
+from medreasoner_monai.training.pictures_once import see_pictures_once
 from medreasoner_monai.training.worker import Report, last_checkpoint, load_model, single_process_group, start
 
 
@@ -36,11 +37,19 @@ def train(job: dict[str, Any]) -> None:
         reward_funcs=reward_functions(chosen, folder / COMPLETIONS, every=settings["save_every"] * settings["updates"]),
         args=grpo_arguments(settings, chosen, folder, gpu=gpu),
         train_dataset=training_set(
-            Path(job["train"]), processor, prompt, limit=settings["steps"] * settings["prompts"], seed=settings["seed"]
-        ).remove_columns("completion"),
+            Path(job["train"]),
+            processor,
+            prompt,
+            answered=False,
+            limit=settings["steps"] * settings["prompts"],
+            seed=settings["seed"],
+        ),
         processing_class=processor,
         callbacks=[Report(folder)],
     )
+    models: list[Any] = [m for m in (trainer.model, trainer.ref_model) if m is not None]
+    for model in models:
+        see_pictures_once(model.model.visual)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
 
 

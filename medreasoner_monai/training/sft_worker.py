@@ -20,7 +20,10 @@ def train(job: dict[str, Any]) -> None:
     settings, folder = job["settings"], Path(job["folder"])
     gpu = torch.cuda.is_available()
     processor = load_processor(Path(job["model"]))
-    model = load_model(job["model"], gpu=gpu, freeze_vision=settings["freeze_vision"])
+    checkpoint = last_checkpoint(folder / "checkpoints")
+    # Resumed weights are loaded here: the trainer's own loading does not map the names that a Qwen2.5-VL is saved
+    # under to those of its modules, passes all of them over with a warning, and would go on from the first weights.
+    model = load_model(checkpoint or job["model"], gpu=gpu, freeze_vision=settings["freeze_vision"])
     args = SFTConfig(
         output_dir=str(folder / "checkpoints"),
         max_steps=settings["steps"],
@@ -29,7 +32,7 @@ def train(job: dict[str, Any]) -> None:
         warmup_steps=settings["warmup_steps"],
         weight_decay=settings["weight_decay"],
         adam_beta2=0.99,
-        lr_scheduler_type=settings["schedule"],
+        **schedule(settings["schedule"], settings["final_rate"]),
         completion_only_loss=True,
         max_length=None,
         gradient_checkpointing=gpu,
@@ -41,16 +44,24 @@ def train(job: dict[str, Any]) -> None:
         seed=settings["seed"],
         data_seed=settings["seed"],
         report_to="none",
+        remove_unused_columns=False,  # the rows are made when they are used
         disable_tqdm=True,
     )
     data = training_set(Path(job["train"]), processor, template(job["prompt"]))
     trainer = SFTTrainer(
         model=model, args=args, train_dataset=data, processing_class=processor, callbacks=[Report(folder)]
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    trainer.train(resume_from_checkpoint=checkpoint)
     out = Path(job["out"])
     model.save_pretrained(out)
     processor.save_pretrained(out)
+
+
+def schedule(name: str, final_rate: float) -> dict[str, Any]:
+    """Transformers' arguments for a schedule."""
+    if name == "cosine" and final_rate:
+        return {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": final_rate}}
+    return {"lr_scheduler_type": name}
 
 
 if __name__ == "__main__":

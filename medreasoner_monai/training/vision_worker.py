@@ -93,7 +93,7 @@ def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequen
         part = samples[first : first + 256]
         frames = [seen_frame(processor, s.frame) for s in part]
         # Already in the model's frame there are few sizes among them, which the processor takes as few batches.
-        pictures = [model_picture(s, frame) for s, frame in zip(part, frames, strict=True)]
+        pictures = [model_picture(s.image, frame) for s, frame in zip(part, frames, strict=True)]
         inputs = images(images=pictures, return_tensors="pt")
         grids = inputs["image_grid_thw"]
         patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())

@@ -78,7 +78,7 @@ def arm(stage: str) -> None:
 
     arms = {
         "curate": in_curate,
-        "cold start": lambda: in_training(cold_start, cold_start.WORKER, 6),
+        "cold start": lambda: in_training(cold_start, cold_start.WORKER, 30),
         "GRPO": lambda: in_training(grpo, grpo.WORKER, 3),
         "evaluate": in_evaluate,
         "package": in_package,

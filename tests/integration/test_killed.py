@@ -47,14 +47,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> ChainRun:
     return last
 
 
-def test_killed_in_each_stage_it_goes_on_and_finishes(smoke: ChainRun, killed: ChainRun) -> None:
+def test_killed_in_each_stage_it_ends_the_same(smoke: ChainRun, killed: ChainRun) -> None:
     assert not list((killed.workspace / "artifacts").glob("*.partial"))
     assert killed.summary["decision"] == smoke.summary["decision"]
-    assert killed.summary["test_samples"] == smoke.summary["test_samples"]
-
-
-@pytest.mark.xfail(reason="a resumed training does not yet end in the same weights, bit by bit", strict=False)
-def test_killed_in_each_stage_it_ends_the_same(smoke: ChainRun, killed: ChainRun) -> None:
     assert weights(killed) == weights(smoke)
-    for figure in ("box_iou", "grpo_gain", "format_failure_rate", "mask_dice"):
+    for figure in ("box_iou", "grpo_gain", "format_failure_rate", "mask_dice", "test_samples"):
         assert killed.summary[figure] == smoke.summary[figure]

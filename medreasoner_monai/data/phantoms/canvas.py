@@ -89,6 +89,7 @@ def random_view(
     shift: float,
     max_rotation: float = 12.0,
     max_stretch: float = 0.08,
+    centre: tuple[float, float] = (0.0, 0.0),
 ) -> View:
     """Draw a field of view.
 
@@ -98,11 +99,13 @@ def random_view(
     half_width : tuple of float
         Smallest and largest length of one body unit, as a fraction of the image's shorter side.
     shift : float
-        Largest offset of the body frame's origin from the image centre, as a fraction of rows and of cols.
+        Largest offset of ``centre`` from the image centre, as a fraction of rows and of cols.
     max_rotation : float
         Degrees, either way.
     max_stretch : float
         Largest anisotropic stretch, either way.
+    centre : tuple of float
+        The body point that is looked at.
     """
     long = int(rng.integers(176, 257))
     short = max(160, int(long * rng.uniform(0.8, 1.0)))
@@ -111,8 +114,8 @@ def random_view(
     turn = rotation(rng.uniform(-max_rotation, max_rotation))
     stretch = 1 + rng.uniform(-max_stretch, max_stretch)
     linear = scale * turn @ np.diag([stretch, 1 / stretch])
-    centre = np.array([cols, rows]) * (0.5 + rng.uniform(-shift, shift, 2))
-    return View(rows, cols, np.column_stack([linear, centre]))
+    at = np.array([cols, rows]) * (0.5 + rng.uniform(-shift, shift, 2))
+    return View(rows, cols, np.column_stack([linear, at - linear @ np.array(centre)]))
 
 
 class Canvas:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -32,12 +34,15 @@ def serve(workspace: Path, mlflow_port: int, prefect_port: int) -> None:
     quiet_environment(space.prefect_home)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", space.mlflow_uri]
     command += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
+    # Nothing here needs MLflow's job runners, of which it would start eight processes.
     pages = subprocess.Popen(
         command,
-        env=dict(os.environ),
+        env=dict(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
+        start_new_session=True,  # so that it ends with the processes it starts
         preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console(stderr=True)
     try:
         with prefect_server(space.prefect_home, None, port=prefect_port):
@@ -46,4 +51,6 @@ def serve(workspace: Path, mlflow_port: int, prefect_port: int) -> None:
             console.print("Ctrl-C ends both.")
             pages.wait()
     finally:
-        pages.terminate()
+        with suppress(ProcessLookupError):
+            os.killpg(pages.pid, signal.SIGTERM)
+        pages.wait()

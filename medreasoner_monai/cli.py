@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,7 +73,7 @@ def ground(
     answer = json.loads(made.answer.read_text(encoding="utf-8"))
     for path in (made.seg, made.overlay, made.answer):
         typer.echo(str(path))
-    typer.echo(f"{answer['volume_ml']:.1f} ml marked. {RESEARCH_USE}", err=True)
+    typer.echo(f"{_marked(answer)} marked. {RESEARCH_USE}", err=True)
 
 
 @app.command()
@@ -114,6 +114,12 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
 ) -> None:
     """Options of every command."""
+
+
+def _marked(answer: Mapping[str, Any]) -> str:
+    """How much; without a spacing of its slices a series has no volume."""
+    volume = answer["volume_ml"]
+    return f"{answer['voxels']} voxels" if volume is None else f"{volume:.1f} ml"
 
 
 def _given(**values: Any) -> dict[str, Any]:

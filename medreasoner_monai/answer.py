@@ -5,7 +5,8 @@ A well-formed answer is exactly one think block followed by exactly one answer b
     <think>reasoning</think><answer>{"bbox": [x1, y1, x2, y2], "points_1": [x, y], "points_2": [x, y]}</answer>
 
 with coordinates in pixels of the image as the model saw it (method: answer format). Whitespace may stand around and
-between the blocks, nothing else. The no-think variant is the answer block alone.
+between the blocks, nothing else. The no-think variant is the answer block alone. A model that finds nothing says so by
+``{"bbox": null, "points_1": null, "points_2": null}``.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Reason(StrEnum):
     BOX_AND_POINTS = "box and points malformed"
     INVERTED = "box inverted or empty"
     OUTSIDE_IMAGE = "coordinates outside the image"
+    NOTHING_FOUND = "the answer is that there is nothing to find"
+    UNSURE = "not sure enough to answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,19 @@ class Grounding:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """A completion that cannot be read, and why. ``detail`` quotes what was found, shortened."""
+    """A completion without a region, and why. ``detail`` quotes what was found, shortened.
+
+    All reasons but two say that it could not be read: for :attr:`Reason.NOTHING_FOUND` ``detail`` is the trace, and
+    :attr:`Reason.UNSURE` is said of several answers that do not agree enough.
+    """
 
     reason: Reason
     detail: str = ""
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is a well-formed answer all the same."""
+        return self.reason is Reason.NOTHING_FOUND
 
 
 Answer = Grounding | NoAnswer
@@ -93,6 +105,16 @@ def render(trace: str | None, box: Box, points: Points) -> str:
     }
     think = "" if trace is None else f"<think>{trace}</think>"
     return f"{think}<answer>{json.dumps(values)}</answer>"
+
+
+def render_nothing(trace: str | None) -> str:
+    """The completion of a model that finds nothing.
+
+    >>> render_nothing(None)
+    '<answer>{"bbox": null, "points_1": null, "points_2": null}</answer>'
+    """
+    think = "" if trace is None else f"<think>{trace}</think>"
+    return f"{think}<answer>{json.dumps(dict.fromkeys(KEYS))}</answer>"
 
 
 def split_blocks(text: str, *, think: bool = True) -> Blocks | NoAnswer:
@@ -176,6 +198,8 @@ def numbers(value: object, count: int) -> tuple[float, ...] | None:
 def _ground(blocks: Blocks, values: dict[str, Any], frame: Frame) -> Answer:
     if set(values) != set(KEYS):
         return NoAnswer(Reason.KEYS, _shorten(", ".join(map(str, values))))
+    if all(value is None for value in values.values()):
+        return NoAnswer(Reason.NOTHING_FOUND, blocks.think or "")
     box = numbers(values["bbox"], 4)
     first, second = numbers(values["points_1"], 2), numbers(values["points_2"], 2)
     if first is None or second is None:

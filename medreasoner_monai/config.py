@@ -86,7 +86,7 @@ class ColdStartSettings(Section):
 class RewardSettings(Section):
     """Which rewards GRPO learns from."""
 
-    suite: Literal["base", "soft", "hard"] = "soft"
+    suite: Literal["base", "soft", "hard", "abstain"] = "soft"
     point_overlap: Literal["dice", "released"] = "dice"
     weights: dict[str, float] = {}
 
@@ -128,6 +128,7 @@ class EvaluateSettings(Section):
     batch: int = Field(32, ge=1)
     max_new_tokens: int = Field(96, ge=8)
     segmenters: tuple[str, ...] = ("classical",)
+    surface: bool = Field(False, description="measure the masks' borders too: takes longer")
     bootstrap: int = Field(2000, ge=100, description="resamples for the 95 % intervals")
 
 

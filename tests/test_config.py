@@ -78,7 +78,10 @@ def test_unknown_key_is_refused_with_the_nearest(config: Path, override: str, hi
     ("override", "said"),
     [
         ("grpo.steps=0", "grpo.steps: Input should be greater than or equal to 1 (got 0)"),
-        ("grpo.rewards.suite=soften", "grpo.rewards.suite: Input should be 'base', 'soft' or 'hard' (got 'soften')"),
+        (
+            "grpo.rewards.suite=soften",
+            "grpo.rewards.suite: Input should be 'base', 'soft', 'hard' or 'abstain' (got 'soften')",
+        ),
         ("grpo.steps", "an override is section.key=value, got 'grpo.steps'"),
         ("name.first=x", "name is a value, not a section"),
         ("data.source.kind=dicom", "data.source"),

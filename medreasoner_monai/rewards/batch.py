@@ -24,6 +24,7 @@ _ANSWER_SCORE = {
     Reason.POINTS: 0.6,
     Reason.INVERTED: 0.6,
     Reason.OUTSIDE_IMAGE: 0.6,
+    Reason.NOTHING_FOUND: 1.0,
 }
 
 
@@ -31,12 +32,15 @@ _ANSWER_SCORE = {
 class Batch:
     """N completions beside their ground truths, all in the frame the model saw.
 
-    ``readable`` ``(N,)`` marks the well-formed answers; ``boxes`` ``(M, 4)`` XYXY and ``points`` ``(M, 2, 2)`` hold
-    those alone, in order, beside their ``true_boxes`` and ``true_points``. ``think`` and ``answer`` ``(N,)`` are the
-    format scores.
+    ``readable`` ``(N,)`` marks the well-formed regions that have a true one to be held against; ``boxes`` ``(M, 4)``
+    XYXY and ``points`` ``(M, 2, 2)`` hold those alone, in order, beside their ``true_boxes`` and ``true_points``.
+    ``think`` and ``answer`` ``(N,)`` are the format scores. ``abstained`` ``(N,)`` marks the answers that there is
+    nothing to find, ``empty`` ``(N,)`` the questions for which that is true.
     """
 
     readable: NDArray[np.bool_]
+    abstained: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
     think: Array
     answer: Array
     boxes: Array
@@ -59,18 +63,23 @@ def read_batch(texts: Sequence[str], truths: Sequence[str], frames: Sequence[Fra
     texts:
         Completions.
     truths:
-        As many JSON strings ``{"bbox_2d": [x1, y1, x2, y2], "point_2d": [[x, y], [x, y]]}``.
+        As many JSON strings ``{"bbox_2d": [x1, y1, x2, y2], "point_2d": [[x, y], [x, y]]}``, both null where there is
+        nothing to find.
     frames:
         As many frames: the one each model input had, in which both are counted.
     """
     answers = [parse(text, frame, think=think) for text, frame in zip(texts, frames, strict=True)]
     truth = [json.loads(t) for t in truths]
-    found = [(a, t) for a, t in zip(answers, truth, strict=True) if isinstance(a, Grounding)]
+    empty = np.array([t["bbox_2d"] is None for t in truth], dtype=bool)
+    readable = np.array([isinstance(a, Grounding) for a in answers], dtype=bool) & ~empty
+    found = [(a, t) for a, t, r in zip(answers, truth, readable, strict=True) if r and isinstance(a, Grounding)]
     scores = [
         (1.0, 1.0) if isinstance(a, Grounding) else _format(t, a, think) for t, a in zip(texts, answers, strict=True)
     ]
     return Batch(
-        readable=np.array([isinstance(a, Grounding) for a in answers], dtype=bool),
+        readable=readable,
+        abstained=np.array([isinstance(a, NoAnswer) and a.readable for a in answers], dtype=bool),
+        empty=empty,
         think=np.array([s[0] for s in scores], dtype=float),
         answer=np.array([s[1] for s in scores], dtype=float),
         boxes=np.array([a.box.xyxy for a, _ in found], dtype=float).reshape(-1, 4),

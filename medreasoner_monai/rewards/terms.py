@@ -117,3 +117,8 @@ def base_points(b: Batch) -> Array:
     """1 when both points lie in the answer's box and their mean paired distance is under 100 px."""
     inside = g.inside_box(b.points, b.boxes).all(axis=1)
     return b.spread((inside & (g.point_distance(b.points, b.true_points) < 100)).astype(float))
+
+
+def abstention(b: Batch) -> Array:
+    """1 when there is nothing to find and the answer says so, or there is something and it has a region."""
+    return ((b.empty & b.abstained) | b.readable).astype(float)

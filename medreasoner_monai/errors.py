@@ -38,6 +38,10 @@ class StageFailedError(MedReasonerError):
     """A stage's own process ended with an error."""
 
 
+class EndpointError(MedReasonerError):
+    """A model that is served elsewhere stays away, or sends what is no completion."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as ``" Did you mean 'spleen'?"``, or an empty string when nothing is near.
 

@@ -90,8 +90,17 @@ def seen_frame(processor: Any, stored: Frame) -> Frame:
 
 
 def resized(height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """``(rows, cols)`` after Qwen2.5-VL's resize; its own rule, so that both never part."""
+    """``(rows, cols)`` after Qwen2.5-VL's resize; its own rule, so that both never part.
+
+    Raises
+    ------
+    InputError
+        If one side is more than 200 times the other.
+    """
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-    rows, cols = smart_resize(height, width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
+    try:
+        rows, cols = smart_resize(height, width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
+    except ValueError as error:
+        raise InputError(f"an image of {width} x {height} cannot be shown to the model: {error}") from None
     return int(rows), int(cols)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as Picture
 
 from medreasoner_monai.answer import Grounding, parse
 from medreasoner_monai.artifacts import object_digest
@@ -88,25 +89,51 @@ class HuggingFaceReasoner:
 
     def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         """See :class:`~medreasoner_monai.reasoners.protocol.Reasoner`."""
-        if len(images) != len(questions):
-            raise InputError(f"{len(images)} images but {len(questions)} questions; give one question an image")
+        self._check(images, questions)
         if not images:
             return []
+        return [readings[0] for readings in self._read(images, questions, 1, None)]
+
+    def sample(
+        self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
+    ) -> list[list[Reading]]:
+        """``count`` readings a question, drawn at ``temperature``; the same seed and batch draw the same."""
+        import torch
+
+        self._check(images, questions)
+        if not images:
+            return []
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self._read(images, questions, count, temperature)
+
+    def _check(self, images: Sequence[Image], questions: Sequence[str]) -> None:
+        if len(images) != len(questions):
+            raise InputError(f"{len(images)} images but {len(questions)} questions; give one question an image")
+
+    def _read(
+        self, images: Sequence[Image], questions: Sequence[str], count: int, temperature: float | None
+    ) -> list[list[Reading]]:
         started = time.perf_counter()
         pictures = [as_rgb(image) for image in images]
-        stored = [Frame(p.shape[1], p.shape[0], "stored") for p in pictures]
-        texts = self._generate(pictures, questions)
+        texts = self._generate(pictures, questions, count, temperature)
         each = (time.perf_counter() - started) / len(texts)
-        readings = []
-        for text, frame in zip(texts, stored, strict=True):
+        out = []
+        for i, picture in enumerate(pictures):
+            frame = Frame(picture.shape[1], picture.shape[0], "stored")
             seen = seen_frame(self.processor, frame)
-            answer = parse(text, seen, think=self.prompt.think)
-            if isinstance(answer, Grounding):
-                answer = answer.to(frame)
-            readings.append(Reading(answer, text, seen, each))
-        return readings
+            readings = []
+            for text in texts[i * count : (i + 1) * count]:
+                answer = parse(text, seen, think=self.prompt.think)
+                if isinstance(answer, Grounding):
+                    answer = answer.to(frame)
+                readings.append(Reading(answer, text, seen, each))
+            out.append(readings)
+        return out
 
-    def _generate(self, pictures: list[Image], questions: Sequence[str]) -> list[str]:
+    def _generate(
+        self, pictures: list[Image], questions: Sequence[str], count: int, temperature: float | None
+    ) -> list[str]:
         import torch
 
         chats = [
@@ -114,9 +141,16 @@ class HuggingFaceReasoner:
             for q in questions
         ]
         # The processor also returns mm_token_type_ids, without which Qwen2.5-VL answers wrongly and silently.
-        inputs = self.processor(images=pictures, text=chats, padding=True, return_tensors="pt").to(self.model.device)
+        # As pictures, not arrays: of an array with one or three rows the processor takes the rows for the colours.
+        shown = [Picture.fromarray(p) for p in pictures]
+        inputs = self.processor(images=shown, text=chats, padding=True, return_tensors="pt").to(self.model.device)
         with torch.inference_mode():
-            out = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
+            drawn: dict[str, Any] = (
+                {"do_sample": False}
+                if temperature is None
+                else {"do_sample": True, "temperature": temperature, "top_k": 0, "num_return_sequences": count}
+            )
+            out = self.model.generate(**inputs, **drawn, max_new_tokens=self.max_new_tokens)
         completions = out[:, inputs["input_ids"].shape[1] :]
         texts: list[str] = self.processor.batch_decode(completions, skip_special_tokens=True)
         return texts

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.answer import Answer
+from medreasoner_monai.answer import Answer, Grounding
 from medreasoner_monai.geometry import Frame
 
 Image = NDArray[np.uint8]
@@ -21,12 +21,15 @@ class Reading:
 
     ``answer`` is in the frame of the image as it was given (``stored``); ``text`` is what the model wrote and is kept
     for the record only; ``seen`` is the frame the model saw; ``seconds`` this sample's share of its batch.
+    ``confidence`` in [0, 1] and ``votes`` are there when several answers were made into one.
     """
 
     answer: Answer
     text: str
     seen: Frame
     seconds: float
+    confidence: float | None = None
+    votes: tuple[Grounding, ...] = ()
 
 
 class Reasoner(Protocol):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
+from medreasoner_monai.cli_measure import register
 from medreasoner_monai.errors import MedReasonerError
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from medreasoner_monai.geometry import Box, Frame, Points
 
 DATA_SOURCE = "umrg"
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_INFO = ("id", "supercategory", "category", "modality", "group", "trace", "spacing")
 SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
@@ -34,7 +36,7 @@ SCHEMA = pa.schema(
         ("reward_model", pa.struct([("ground_truth", pa.string())])),
         (
             "extra_info",
-            pa.struct([(n, pa.string()) for n in ("id", "supercategory", "category", "modality", "group", "trace")]),
+            pa.struct([(n, pa.string()) for n in _INFO]),
         ),
     ]
 )
@@ -50,7 +52,8 @@ class Sample:
 
     ``image`` is uint8 ``(rows, cols)`` or ``(rows, cols, 3)`` RGB; ``mask`` boolean ``(rows, cols)``; ``box`` and
     ``points`` are in the stored frame. ``group`` is what must not be spread over splits (a patient, a phantom);
-    ``trace`` is the reasoning to learn from, empty where there is none.
+    ``trace`` is the reasoning to learn from, empty where there is none. ``spacing`` is millimetres from row to row and
+    from column to column of the stored image, None where it is unknown.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Sample:
     modality: str = ""
     group: str = ""
     trace: str = ""
+    spacing: tuple[float, float] | None = None
 
     @property
     def frame(self) -> Frame:
@@ -115,6 +119,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
             "modality": sample.modality,
             "group": sample.group,
             "trace": sample.trace,
+            "spacing": None if sample.spacing is None else json.dumps(sample.spacing),
         },
     }
 
@@ -188,8 +193,27 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
         raise SampleError(f"{name}: the mask is empty; leave the sample out or give it a mask")
     keep = ("supercategory", "category", "modality", "group", "trace")
     return Sample(
-        str(info.get("id") or where), question, image, mask, box, points, **{k: info.get(k) or "" for k in keep}
+        str(info.get("id") or where),
+        question,
+        image,
+        mask,
+        box,
+        points,
+        **{k: info.get(k) or "" for k in keep},
+        spacing=_spacing(info.get("spacing"), name),
     )
+
+
+def _spacing(text: str | None, name: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        row, col = (float(v) for v in json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise SampleError(f"{name}: spacing is two numbers in JSON, found {text[:40]!r} ({error})") from None
+    if not (0 < row < math.inf and 0 < col < math.inf):
+        raise SampleError(f"{name}: spacing must be positive, found {text[:40]!r}")
+    return row, col
 
 
 def write_split(path: Path, samples: Iterable[Sample], *, batch: int = 256) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation.abstention import confidence_report
 from medreasoner_monai.evaluation.bootstrap import mean_interval, paired_difference
 from medreasoner_monai.evaluation.records import Record
 
@@ -14,12 +15,13 @@ from medreasoner_monai.evaluation.records import Record
 def measures(record: Record) -> dict[str, float]:
     """All the figures of one sample by name."""
     masks = {f"dice/{name}": value for name, value in record.masks.items()}
-    return {"box_iou": record.box_iou, "point_dice": record.point_dice, **masks}
+    return {"box_iou": record.box_iou, "point_dice": record.point_dice, **masks, **record.more}
 
 
 def summarise(records: Sequence[Record], *, resamples: int = 2000) -> dict[str, Any]:
     """The content of ``metrics.json`` (see docs/architecture.md)."""
     failed = [r for r in records if not r.answered]
+    confidence = confidence_report(records)
     return {
         "samples": len(records),
         "failure_rate": round(len(failed) / len(records), 5),
@@ -28,7 +30,7 @@ def summarise(records: Sequence[Record], *, resamples: int = 2000) -> dict[str, 
         "by_supercategory": _by(records, lambda r: r.supercategory, resamples),
         "by_category": _by(records, lambda r: r.category, resamples),
         "by_modality": _by(records, lambda r: r.modality, resamples),
-    }
+    } | ({} if confidence is None else {"confidence": confidence})
 
 
 def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) -> dict[str, dict[str, float]]:

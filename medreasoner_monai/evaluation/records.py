@@ -20,7 +20,9 @@ PROMPT_KINDS: tuple[PromptKind, ...] = ("points", "box", "both")
 class Record:
     """What a reasoner (and segmenters) made of one sample. Shapes are in the stored image's pixels.
 
-    ``masks`` maps ``"<segmenter>/<prompt kind>"`` to the Dice of that mask; an unreadable answer has 0 everywhere.
+    ``masks`` maps ``"<segmenter>/<prompt kind>"`` to the Dice of that mask, ``more`` maps
+    ``"<measure>/<segmenter>/<prompt kind>"`` to ``iou``, ``nsd`` and ``hd95``. An answer without a region has the worst
+    value everywhere.
     """
 
     id: str
@@ -38,15 +40,17 @@ class Record:
     point_dice: float
     masks: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    more: dict[str, float] = field(default_factory=dict)
+    confidence: float | None = None
 
 
 def write_records(path: Path, records: list[Record]) -> None:
-    """Write the per-sample table, one column a field and one a mask score (``dice/<segmenter>/<prompt kind>``)."""
+    """Write the per-sample table, one column a field and one a mask score (``<measure>/<segmenter>/<prompt kind>``)."""
     rows: list[dict[str, Any]] = []
     for record in records:
         row = asdict(record)
-        masks = row.pop("masks")
-        rows.append(row | {f"dice/{name}": value for name, value in masks.items()})
+        masks, more = row.pop("masks"), row.pop("more")
+        rows.append(row | {f"dice/{name}": value for name, value in masks.items()} | more)
     temporary = path.with_name(path.name + ".tmp")
     pq.write_table(pa.Table.from_pylist(rows), temporary)
     temporary.replace(path)
@@ -57,5 +61,6 @@ def read_records(path: Path) -> list[Record]:
     out = []
     for row in pq.read_table(path).to_pylist():
         masks = {k.removeprefix("dice/"): row.pop(k) for k in list(row) if k.startswith("dice/")}
-        out.append(Record(**row, masks=masks))
+        more = {k: row.pop(k) for k in list(row) if "/" in k}
+        out.append(Record(**row, masks=masks, more=more))
     return out

@@ -1,4 +1,4 @@
-"""Ask a reasoner every question of a split, segment what it answers, and keep what each sample scored.
+"""Have every sample answered, segment what is answered, and keep what each sample scored.
 
 Work is done in shards of one batch; a finished shard is a file, so a killed evaluation goes on where it was.
 """
@@ -6,7 +6,7 @@ Work is done in shards of one batch; a finished shard is a file, so a killed eva
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,61 +16,78 @@ import numpy as np
 from medreasoner_monai import geometry as g
 from medreasoner_monai.answer import Grounding
 from medreasoner_monai.artifacts import write_json
-from medreasoner_monai.data.schema import Sample, read_split
+from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation.answerers import Answerer
+from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.records import PROMPT_KINDS, Record
-from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
-from medreasoner_monai.segmenters.protocol import Mask, Prompt, Segmenter
+from medreasoner_monai.evaluation.surface import borders, overlap
+from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.segmenters.protocol import Mask, Prompt, PromptKind
 from medreasoner_monai.watch import Watch
 
 
 def evaluate(
-    reasoner: Reasoner,
-    split: Path,
+    answerer: Answerer,
+    samples: Iterable[Sample],
     total: int,
-    segmenters: Mapping[str, Segmenter[Any]],
+    segmenters: Mapping[str, Embeddings],
     folder: Path,
     watch: Watch,
     *,
     batch: int = 32,
-    blank: bool = False,
-) -> list[Record]:
-    """Records of every sample in the split, in its order.
+    surface: bool = False,
+    part: tuple[int, int] = (1, 1),
+) -> list[Record] | None:
+    """Records of every sample, in order.
 
     Parameters
     ----------
-    reasoner, segmenters:
+    answerer, segmenters:
         Who answers, and who turns answers into masks, by name.
-    split:
-        A curated parquet file of ``total`` samples.
+    samples:
+        ``total`` of them.
     folder:
         Where finished shards lie; those found there are not done again.
-    blank:
-        Show the reasoner a black picture in place of each image: what the question alone gives away.
+    surface:
+        Measure the masks' borders too.
+    part:
+        ``(k, n)``: make only every n-th shard, from the k-th on, so that n processes can share the work.
+
+    Returns
+    -------
+    None when other parts' shards are still missing.
     """
+    k, n = part
+    if not 1 <= k <= n:
+        raise InputError(f"a part is k/n with 1 <= k <= n, got {k}/{n}")
     folder.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
-    for number, samples in enumerate(_batches(split, batch)):
+    missing = False
+    for number, group in enumerate(_batches(samples, batch)):
         shard = folder / f"{number:06d}.json"
         if shard.is_file():
             records += [Record(**row) for row in json.loads(shard.read_text(encoding="utf-8"))]
-        else:
-            done = evaluate_batch(reasoner, samples, segmenters, blank=blank)
+        elif number % n == k - 1:
+            done = evaluate_batch(answerer, group, segmenters, surface=surface)
             write_json(shard, [asdict(r) for r in done])
             records += done
-        watch.step(len(records), total, box_iou=float(np.mean([r.box_iou for r in records])))
-    return records
+        else:
+            missing = True
+            continue
+        watch.step(len(records), max(total, len(records)), box_iou=float(np.mean([r.box_iou for r in records])))
+    return None if missing else records
 
 
 def evaluate_batch(
-    reasoner: Reasoner, samples: Sequence[Sample], segmenters: Mapping[str, Segmenter[Any]], *, blank: bool = False
+    answerer: Answerer, samples: Sequence[Sample], segmenters: Mapping[str, Embeddings], *, surface: bool = False
 ) -> list[Record]:
     """Records of a few samples, answered as one batch."""
-    images: list[Image] = [np.zeros_like(s.image) if blank else s.image for s in samples]
-    readings = reasoner.ground(images, [s.question for s in samples])
-    return [_score(s, r, segmenters) for s, r in zip(samples, readings, strict=True)]
+    readings = answerer.answer(samples)
+    return [_score(s, r, segmenters, surface) for s, r in zip(samples, readings, strict=True)]
 
 
-def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Segmenter[Any]]) -> Record:
+def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings], surface: bool) -> Record:
     answer = reading.answer
     about: dict[str, Any] = {
         "id": sample.id,
@@ -80,8 +97,12 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Segmenter[
         "question": sample.question,
         "text": reading.text,
         "seconds": round(reading.seconds, 4),
+        "confidence": None if reading.confidence is None else round(reading.confidence, 5),
     }
     if not isinstance(answer, Grounding):
+        nothing = np.zeros_like(sample.mask)
+        missed = {f"{name}/{kind}": nothing for name in segmenters for kind in PROMPT_KINDS}
+        dice, more = _agreement(missed, sample, surface)
         return Record(
             **about,
             answered=False,
@@ -91,8 +112,12 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Segmenter[
             points=None,
             box_iou=0.0,
             point_dice=0.0,
-            masks={f"{name}/{kind}": 0.0 for name in segmenters for kind in PROMPT_KINDS},
+            masks=dice,
+            more=more,
         )
+    voters = reading.votes or (answer,)
+    masks = {f"{n}/{k}": m for n, e in segmenters.items() for k, m in segment(e, sample.image, voters).items()}
+    dice, more = _agreement(masks, sample, surface)
     return Record(
         **about,
         answered=True,
@@ -102,30 +127,38 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Segmenter[
         points=[[round(v, 3) for v in p] for p in answer.points.xy],
         box_iou=float(g.box_iou(answer.box.xyxy, sample.box.xyxy)[0]),
         point_dice=float(g.circle_dice(answer.points.xy, sample.points.xy)[0]),
-        masks=_masks(sample, Prompt(answer.box, answer.points), segmenters),
+        masks=dice,
+        more=more,
     )
 
 
-def _masks(sample: Sample, prompt: Prompt, segmenters: Mapping[str, Segmenter[Any]]) -> dict[str, float]:
-    out: dict[str, float] = {}
-    for name, segmenter in segmenters.items():
-        masks = segmenter.segment(segmenter.embed(sample.image), [prompt.only(kind) for kind in PROMPT_KINDS])
-        out |= {f"{name}/{kind}": mask_dice(m, sample.mask) for kind, m in zip(PROMPT_KINDS, masks, strict=True)}
-    return out
+def segment(embeddings: Embeddings, image: Image, answers: Sequence[Grounding]) -> dict[PromptKind, Mask]:
+    """A mask for each prompt kind; where there are several answers, the pixels that at least half of them mark."""
+    prompts = [Prompt(a.box, a.points).only(kind) for kind in PROMPT_KINDS for a in answers]
+    found = embeddings.segmenter.segment(embeddings.of(image), prompts)
+    n = len(answers)
+    return {
+        kind: found[i * n] if n == 1 else np.asarray(2 * np.sum(found[i * n : (i + 1) * n], axis=0) >= n)
+        for i, kind in enumerate(PROMPT_KINDS)
+    }
 
 
-def mask_dice(a: Mask, b: Mask) -> float:
-    """``2 |A and B| / (|A| + |B|)`` of two boolean masks of one shape; 0 when both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 0.0
+def _agreement(masks: Mapping[str, Any], sample: Sample, surface: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Dice by mask, and the other measures by ``<measure>/<mask>``."""
+    overlaps = {name: overlap(mask, sample.mask) for name, mask in masks.items()}
+    more = {f"iou/{name}": o["iou"] for name, o in overlaps.items()}
+    if surface and masks:
+        for name, found in zip(masks, borders(list(masks.values()), sample.mask, sample.spacing), strict=True):
+            more |= {f"{measure}/{name}": value for measure, value in found.items()}
+    return {name: o["dice"] for name, o in overlaps.items()}, more
 
 
-def _batches(split: Path, size: int) -> Iterator[list[Sample]]:
-    samples: list[Sample] = []
-    for sample in read_split(split):
-        samples.append(sample)
-        if len(samples) == size:
-            yield samples
-            samples = []
-    if samples:
-        yield samples
+def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    group: list[Sample] = []
+    for sample in samples:
+        group.append(sample)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -9,6 +9,9 @@ from typing import Any
 
 from medreasoner_monai.artifacts import Artifact, Draft, write_json
 from medreasoner_monai.context import Context
+from medreasoner_monai.data.schema import read_split
+from medreasoner_monai.evaluation.answerers import Asked
+from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.metrics import compare, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
 from medreasoner_monai.evaluation.run import evaluate
@@ -83,15 +86,16 @@ def evaluate_into(
         folder, device="cuda" if torch.cuda.is_available() else "cpu", max_new_tokens=settings.max_new_tokens
     )
     records = evaluate(
-        reasoner,
-        dataset.path / "test.parquet",
+        Asked(reasoner, blank=blank),
+        read_split(dataset.path / "test.parquet"),
         dataset.facts["splits"]["test"]["samples"],
-        {name: build(name) for name in settings.segmenters},
+        {name: Embeddings(build(name)) for name in settings.segmenters},
         draft.scratch / "shards",
         watch,
         batch=settings.batch,
-        blank=blank,
+        surface=settings.surface,
     )
+    assert records is not None, "all parts are done here"
     write_records(draft.path / SAMPLES, records)
     metrics = summarise(records, resamples=settings.bootstrap)
     metrics |= {"reasoner_digest": reasoner.digest, "prompt_digest": reasoner.prompt_digest, "dataset": dataset.digest}

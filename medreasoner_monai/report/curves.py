@@ -31,8 +31,8 @@ _TITLES = {
     "grad_norm": "Gradient norm",
 }
 _TERM = re.compile(r"rewards/(?P<name>.+?)(?:/mean)?")
-_INK, _MUTED, _GRID, _LINE = "#1b2a36", "#5c6b78", "#dfe5ea", "#0f7285"
-_THEME = {_INK: "var(--ink)", _MUTED: "var(--muted)", _GRID: "var(--line)", _LINE: "var(--accent)"}
+INK, MUTED, GRID, LINE = "#1b2a36", "#5c6b78", "#dfe5ea", "#0f7285"
+_THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", LINE: "var(--accent)"}
 _SMOOTH_FROM = 20
 
 
@@ -73,7 +73,7 @@ def save_curves(rows: Rows, folder: Path) -> list[Path]:
 
 def curve_svgs(rows: Rows, prefix: str) -> list[str]:
     """Each figure as an ``<svg>`` element to stand in HTML; ``prefix`` keeps ids apart from other figures' ids."""
-    return [_svg(figure, f"{prefix}-{name}") for name, figure in curve_figures(rows).items()]
+    return [svg(figure, f"{prefix}-{name}") for name, figure in curve_figures(rows).items()]
 
 
 def _quantities(rows: Rows) -> list[tuple[str, str]]:
@@ -105,14 +105,14 @@ def _figure(title: str, points: np.ndarray[Any, Any]) -> Figure:
     axes = figure.add_axes((0.165, 0.13, 0.8, 0.7))
     x, y = points.T
     smooth = len(x) >= _SMOOTH_FROM
-    axes.plot(x, y, color=_LINE, linewidth=1.0 if smooth else 1.8, alpha=0.4 if smooth else 1.0,
+    axes.plot(x, y, color=LINE, linewidth=1.0 if smooth else 1.8, alpha=0.4 if smooth else 1.0,
               marker="o" if len(x) == 1 else None)  # fmt: skip
     if smooth:
-        axes.plot(x, _moving_average(y, max(3, len(y) // 10)), color=_LINE, linewidth=2.0)
-    figure.text(0.02, 0.9, title, fontsize=10.5, fontweight="bold", color=_INK)
-    figure.text(0.965, 0.9, _tick(y[-1]), fontsize=10.5, color=_MUTED, horizontalalignment="right")
-    axes.tick_params(labelsize=9, labelcolor=_MUTED, color=_GRID, length=3)
-    axes.grid(visible=True, color=_GRID, linewidth=0.8)
+        axes.plot(x, _moving_average(y, max(3, len(y) // 10)), color=LINE, linewidth=2.0)
+    figure.text(0.02, 0.9, title, fontsize=10.5, fontweight="bold", color=INK)
+    figure.text(0.965, 0.9, _tick(y[-1]), fontsize=10.5, color=MUTED, horizontalalignment="right")
+    axes.tick_params(labelsize=9, labelcolor=MUTED, color=GRID, length=3)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -123,7 +123,7 @@ def _figure(title: str, points: np.ndarray[Any, Any]) -> Figure:
         axes.yaxis.set_major_locator(FixedLocator([middle]))
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GRID)
+        spine.set_color(GRID)
     return figure
 
 
@@ -143,7 +143,8 @@ def _moving_average(values: np.ndarray[Any, Any], window: int) -> np.ndarray[Any
     return smoothed
 
 
-def _svg(figure: Figure, prefix: str) -> str:
+def svg(figure: Figure, prefix: str) -> str:
+    """The figure as an ``<svg>`` element in the page's colours."""
     buffer = io.StringIO()
     # Text stays text: it takes the page's font and colour, and can be searched. The salt makes ids the same every time.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):

@@ -54,7 +54,7 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
     chosen = choose(final.records) if final is not None else {}
     cases = make_cases(chosen, dataset_test, None if mask is None else mask.removeprefix("dice/"))
     synthetic = bool(inputs.dataset.get("synthetic"))
-    template = _environment().get_template("template.html.j2")
+    template = environment().get_template("template.html.j2")
     return template.render(
         run=inputs,
         final=final,
@@ -87,9 +87,10 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates and the filters they use."""
     # Everything is escaped, whatever the template is called: questions, traces and completions may hold markup.
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -107,9 +108,9 @@ def _environment() -> Environment:
         text.loose,
         text.finite,
     ):
-        environment.filters[function.__name__] = function
-    environment.filters["track"] = _track
-    return environment
+        made.filters[function.__name__] = function
+    made.filters["track"] = _track
+    return made
 
 
 def _track(value: Any) -> float | None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from medreasoner_monai.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.data.schema import Sample, read_split, write_split
-from medreasoner_monai.evaluation.run import evaluate, mask_dice
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation.answerers import Asked
+from medreasoner_monai.evaluation.embeddings import Embeddings
+from medreasoner_monai.evaluation.run import evaluate
 from medreasoner_monai.reasoners.protocol import Image, Reading
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.watch import Silent
 from tests.samples import sample
 
-SEGMENTERS = {"box": build("box")}
+SEGMENTERS = {"box": Embeddings(build("box"))}
 
 
 class Truthful:
@@ -49,8 +51,8 @@ def samples(split: Path) -> list[Sample]:
     return list(read_split(split))
 
 
-def test_truth_scores_one_everywhere(split: Path, samples: list[Sample], tmp_path: Path) -> None:
-    records = evaluate(Truthful(samples), split, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3)
+def test_truth_scores_one_everywhere(samples: list[Sample], tmp_path: Path) -> None:
+    records = evaluate(Asked(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3)
     assert [r.id for r in records] == [s.id for s in samples]
     for record in records:
         assert record.answered and record.box_iou == record.point_dice == pytest.approx(1)
@@ -58,18 +60,16 @@ def test_truth_scores_one_everywhere(split: Path, samples: list[Sample], tmp_pat
         assert 0 < record.masks["box/points"] <= 1
 
 
-def test_unreadable_answer_scores_zero_everywhere_with_its_reason(
-    split: Path, samples: list[Sample], tmp_path: Path
-) -> None:
-    record = evaluate(Truthful(samples, ["s0"]), split, 7, SEGMENTERS, tmp_path / "shards", Silent())[0]
+def test_unreadable_answer_scores_zero_everywhere_with_its_reason(samples: list[Sample], tmp_path: Path) -> None:
+    record = evaluate(Asked(Truthful(samples, ["s0"])), samples, 7, SEGMENTERS, tmp_path / "shards", Silent())[0]
     assert not record.answered and record.reason == "answer is not JSON" and record.bbox is None
     assert record.box_iou == record.point_dice == 0
     assert record.masks == {"box/points": 0, "box/box": 0, "box/both": 0}
 
 
-def test_finished_shards_are_not_asked_again(split: Path, samples: list[Sample], tmp_path: Path) -> None:
+def test_finished_shards_are_not_asked_again(samples: list[Sample], tmp_path: Path) -> None:
     def run(reasoner: Truthful) -> list[object]:
-        return list(evaluate(reasoner, split, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3))
+        return list(evaluate(Asked(reasoner), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3))
 
     first = run(Truthful(samples))
     assert sorted(p.name for p in (tmp_path / "shards").iterdir()) == ["000000.json", "000001.json", "000002.json"]
@@ -78,13 +78,13 @@ def test_finished_shards_are_not_asked_again(split: Path, samples: list[Sample],
     assert run(again) == first and len(again.images) == 3
 
 
-def test_blank_run_shows_black_pictures_of_the_same_size(split: Path, samples: list[Sample], tmp_path: Path) -> None:
+def test_blank_run_shows_black_pictures_of_the_same_size(samples: list[Sample], tmp_path: Path) -> None:
     reasoner = Truthful(samples)
-    evaluate(reasoner, split, 7, {}, tmp_path / "shards", Silent(), blank=True)
+    evaluate(Asked(reasoner, blank=True), samples, 7, {}, tmp_path / "shards", Silent())
     assert all(i.shape == (40, 60) and not i.any() for i in reasoner.images)
 
 
-def test_steps_are_told_up_to_the_total(split: Path, samples: list[Sample], tmp_path: Path) -> None:
+def test_steps_are_told_up_to_the_total(samples: list[Sample], tmp_path: Path) -> None:
     class Told(Silent):
         steps: list[tuple[int, int]] = []  # noqa: RUF012 - one watch, one test
 
@@ -92,13 +92,24 @@ def test_steps_are_told_up_to_the_total(split: Path, samples: list[Sample], tmp_
             assert values["box_iou"] == pytest.approx(1)
             self.steps.append((done, total))
 
-    evaluate(Truthful(samples), split, 7, {}, tmp_path / "shards", Told(), batch=3)
+    evaluate(Asked(Truthful(samples)), samples, 7, {}, tmp_path / "shards", Told(), batch=3)
     assert Told.steps == [(3, 7), (6, 7), (7, 7)]
 
 
-def test_mask_dice_by_hand() -> None:
-    a, b = np.zeros((4, 4), dtype=bool), np.zeros((4, 4), dtype=bool)
-    assert mask_dice(a, b) == 0
-    a[0], b[0, :2] = True, True
-    assert mask_dice(a, b) == pytest.approx(2 * 2 / 6)
-    assert mask_dice(a, a) == 1
+def test_borders_are_measured_when_wished(samples: list[Sample], tmp_path: Path) -> None:
+    (first, *_) = evaluate(Asked(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path, Silent(), surface=True) or []
+    assert first.more["iou/box/box"] == first.more["nsd/box/box"] == 1
+    assert first.more["hd95/box/box"] == 0
+
+
+def test_parts_share_the_shards_and_the_last_one_has_all(samples: list[Sample], tmp_path: Path) -> None:
+    def run(k: int, folder: Path, n: int = 3) -> object:
+        return evaluate(Asked(Truthful(samples)), samples, 7, SEGMENTERS, folder, Silent(), batch=2, part=(k, n))
+
+    whole = run(1, tmp_path / "whole", 1)
+    assert run(2, tmp_path / "parts") is None
+    assert sorted(p.name for p in (tmp_path / "parts").iterdir()) == ["000001.json"]
+    assert run(3, tmp_path / "parts") is None
+    assert run(1, tmp_path / "parts") == whole
+    with pytest.raises(InputError, match="k/n"):
+        run(4, tmp_path / "parts")

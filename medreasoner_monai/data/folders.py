@@ -1,0 +1,109 @@
+"""Samples from a folder of pictures and masks, named as BiomedParse and U-MRG's sources name them.
+
+``images/<id>_<modality>_<site>.png`` and ``masks/<id>_<modality>_<site>_<target+words>.png``; a mask may also have its
+image's exact name, and then each of its values above 0 is a target. There are no questions in such a folder: each
+target is asked for by its name, which is no implicit question, but enough to measure segmenters and to try a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from medreasoner_monai.artifacts import file_digest, object_digest
+from medreasoner_monai.data.keypoints import key_points, mask_box
+from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.taxonomy import TAXONOMY
+from medreasoner_monai.errors import InputError
+
+_SUPER = {name: c.super_category for name, c in TAXONOMY.items()}
+
+
+def folder_samples(folder: Path) -> Iterator[Sample | Reject]:
+    """Samples of a folder in the order of its file names, and a reject in the place of each that cannot be used.
+
+    Raises
+    ------
+    InputError
+        If the folder has no ``images`` and ``masks`` with pictures in them.
+    """
+    for image_path, mask_paths in _pairs(folder):
+        try:
+            image = read_picture(image_path)
+        except InputError as error:
+            yield Reject(image_path.name, str(error))
+            continue
+        if not mask_paths:
+            yield Reject(image_path.name, "there is no mask that begins with its name")
+        for path in mask_paths:
+            try:
+                targets = _targets(path, image_path.stem)
+            except InputError as error:
+                yield Reject(path.name, str(error))
+                continue
+            if not targets:
+                yield Reject(path.name, "the mask is empty")
+            for target, mask in targets:
+                if mask.shape != image.shape[:2]:
+                    rows, cols = image.shape[:2]
+                    yield Reject(path.name, f"the mask is {mask.shape[1]} x {mask.shape[0]}, its image {cols} x {rows}")
+                    continue
+                yield _sample(image_path.stem, image, target, mask)
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over the names and contents of a folder's pictures."""
+    found = [p for pair in _pairs(folder) for p in (pair[0], *pair[1])]
+    return object_digest([[str(p.relative_to(folder)), file_digest(p)] for p in found])
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """uint8, ``(rows, cols)`` or ``(rows, cols, 3)`` RGB.
+
+    Raises
+    ------
+    InputError
+        If the file is no readable picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L" if picture.mode in ("L", "1", "I;16") else "RGB"), dtype=np.uint8)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise InputError(f"{path} is no readable picture ({error})") from None
+
+
+def _pairs(folder: Path) -> list[tuple[Path, list[Path]]]:
+    images, masks = sorted((folder / "images").glob("*.png")), sorted((folder / "masks").glob("*.png"))
+    if not images or not masks:
+        raise InputError(f"{folder} has no images/*.png and masks/*.png")
+    return [(i, [m for m in masks if m.stem == i.stem or m.stem.startswith(f"{i.stem}_")]) for i in images]
+
+
+def _targets(path: Path, stem: str) -> list[tuple[str, NDArray[np.bool_]]]:
+    pixels = read_picture(path).astype(np.uint32)
+    values = pixels if pixels.ndim == 2 else pixels @ np.array([65536, 256, 1], dtype=np.uint32)
+    if path.stem != stem:
+        mask = values > 0
+        return [(path.stem.removeprefix(f"{stem}_").replace("+", " "), mask)] if mask.any() else []
+    return [(f"structure {n}", values == v) for n, v in enumerate(np.unique(values[values > 0]), 1)]
+
+
+def _sample(stem: str, image: NDArray[np.uint8], target: str, mask: NDArray[np.bool_]) -> Sample:
+    parts = stem.split("_")
+    return Sample(
+        id=f"{stem}-{target.replace(' ', '-')}",
+        question=f"Where is the {target}?",
+        image=image,
+        mask=mask,
+        box=mask_box(mask),
+        points=key_points(mask),
+        category=target,
+        supercategory=_SUPER.get(target) or (parts[2].capitalize() if len(parts) > 2 else "Other"),
+        modality=parts[1] if len(parts) > 2 else "",
+        group=stem,
+    )

@@ -1,0 +1,98 @@
+"""When to keep silent: how confidence and quality go together, and the threshold under which no answer is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation.records import Record
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Answers with at least ``value`` of confidence are given: ``coverage`` of all, of mean ``quality``."""
+
+    value: float
+    coverage: float
+    quality: float
+
+
+def risk_coverage(confidence: ArrayLike, quality: ArrayLike) -> list[Threshold]:
+    """What is answered and how well, for every threshold that changes it, from the strictest on.
+
+    Parameters
+    ----------
+    confidence, quality:
+        ``(N,)`` each; quality such as the box IoU, risk is one less it (El-Yaniv & Wiener, JMLR 2010).
+    """
+    c, q = np.asarray(confidence, dtype=float), np.asarray(quality, dtype=float)
+    if c.shape != q.shape or c.size == 0:
+        raise InputError(f"confidence and quality are of the same samples, got {c.size} and {q.size}")
+    order = np.argsort(-c, kind="stable")
+    c, means = c[order], q[order].cumsum() / np.arange(1, c.size + 1)
+    last = np.flatnonzero(np.append(c[1:] != c[:-1], True))  # equal confidences are answered together
+    return [Threshold(float(c[i]), float((i + 1) / c.size), float(means[i])) for i in last]
+
+
+def area(curve: Sequence[Threshold]) -> float:
+    """The mean risk (one less quality) over all coverages; lower is better."""
+    widths = np.diff([0.0, *(t.coverage for t in curve)])
+    return float(np.sum(widths * [1 - t.quality for t in curve]))
+
+
+def fit_threshold(confidence: ArrayLike, quality: ArrayLike, wanted: float) -> Threshold:
+    """The threshold that answers most while the answers' mean quality is at least ``wanted``.
+
+    To be fitted on validation, never on test.
+
+    Raises
+    ------
+    InputError
+        If no threshold reaches it.
+    """
+    good = [t for t in risk_coverage(confidence, quality) if t.quality >= wanted]
+    if not good:
+        best = max(risk_coverage(confidence, quality), key=lambda t: t.quality)
+        raise InputError(f"no threshold reaches a mean quality of {wanted:.3f}; the best is {best.quality:.3f}")
+    return max(good, key=lambda t: t.coverage)
+
+
+def calibration(confidence: ArrayLike, quality: ArrayLike, *, bins: int = BINS) -> dict[str, Any]:
+    """Confidence against quality in equal bins of [0, 1], and the mean gap between them weighted by count (ECE)."""
+    c, q = np.asarray(confidence, dtype=float), np.asarray(quality, dtype=float)
+    place = np.clip((c * bins).astype(int), 0, bins - 1)
+    rows = [
+        {
+            "confidence": float(c[place == b].mean()),
+            "quality": float(q[place == b].mean()),
+            "n": int((place == b).sum()),
+        }
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    gap = sum(r["n"] * abs(r["confidence"] - r["quality"]) for r in rows) / c.size
+    return {"expected_error": round(float(gap), 5), "bins": rows}
+
+
+def confidence_report(records: Sequence[Record]) -> dict[str, Any] | None:
+    """What ``metrics.json`` says of confidence; None when the answers have none."""
+    values = [r.confidence for r in records]
+    if any(v is None for v in values):
+        return None
+    confidence = np.array(values, dtype=float)
+    quality = np.array([r.box_iou for r in records])
+    curve = risk_coverage(confidence, quality)
+    every = max(1, len(curve) // 100)
+    return {
+        "quality": "box_iou",
+        "calibration": calibration(confidence, quality),
+        "area_under_risk": round(area(curve), 5),
+        "risk_coverage": [asdict(t) for t in [*curve[:-1:every], curve[-1]]],
+    }

@@ -1,0 +1,178 @@
+"""Who answers the samples of an evaluation: a reasoner, the same shown black pictures, a file, or a yardstick."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from medreasoner_monai.answer import Answer, Grounding, NoAnswer
+from medreasoner_monai.answer_lenient import reader
+from medreasoner_monai.artifacts import file_digest, object_digest
+from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
+
+NO_PROMPT = "0" * 64
+"""The prompt digest of those that are not prompted."""
+
+
+class Answerer(Protocol):
+    """Answers samples, of which an honest one looks at image and question alone."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all that decides the answers."""
+        ...
+
+    @property
+    def prompt_digest(self) -> str:
+        """sha256 of the prompt template, or :data:`NO_PROMPT`."""
+        ...
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """One reading a sample, in order, in the stored frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A reasoner; with ``blank`` it is shown a black picture in place of each image."""
+
+    reasoner: Reasoner
+    blank: bool = False
+
+    @property
+    def name(self) -> str:
+        """The reasoner's."""
+        return f"{self.reasoner.name}, blank image" if self.blank else self.reasoner.name
+
+    @property
+    def digest(self) -> str:
+        """The reasoner's, and whether it sees."""
+        return object_digest([self.reasoner.digest, self.blank])
+
+    @property
+    def prompt_digest(self) -> str:
+        """The reasoner's."""
+        return self.reasoner.prompt_digest
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """Ask."""
+        images: list[Image] = [np.zeros_like(s.image) if self.blank else s.image for s in samples]
+        return self.reasoner.ground(images, [s.question for s in samples])
+
+
+class Truth:
+    """Answers with the true box and points: what the segmenters make of them is their ceiling."""
+
+    name = "truth"
+    digest = object_digest(["truth", 1])
+    prompt_digest = NO_PROMPT
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """The truth."""
+        return [_reading(Grounding(s.trace, s.box, s.points), s.frame) for s in samples]
+
+
+class CentreBox:
+    """Answers every question with the middle of the picture: half its width and height, and two points in that."""
+
+    name = "centre-box"
+    digest = object_digest(["centre-box", 1])
+    prompt_digest = NO_PROMPT
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """The middle."""
+        return [_reading(_middle(s.frame), s.frame) for s in samples]
+
+
+def _middle(frame: Frame) -> Grounding:
+    w, h = frame.width, frame.height
+    points = Points((3 * w / 8, h / 2), (5 * w / 8, h / 2), frame)
+    return Grounding(None, Box(w / 4, h / 4, 3 * w / 4, 3 * h / 4, frame), points)
+
+
+class Predictions:
+    """Answers from a file of JSON lines, made elsewhere.
+
+    A row is ``{"id": sample, "completion": text}``, with ``"width"`` and ``"height"`` when the text's coordinates are
+    not pixels of the stored image but of one resized to that.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or names a sample twice.
+    """
+
+    prompt_digest = NO_PROMPT
+
+    def __init__(self, path: Path, reader_name: str = "strict") -> None:
+        self.name = path.name
+        self.path = path
+        self.read = reader(reader_name)
+        try:
+            self.digest = object_digest([file_digest(path), reader_name])
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        self.rows: dict[str, tuple[str, int | None, int | None]] = {}
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                name, text, width, height = self._row(line, number)
+                if name in self.rows:
+                    raise InputError(f"{path} line {number}: sample {name} stands twice")
+                self.rows[name] = (text, width, height)
+
+    def _row(self, line: str, number: int) -> tuple[str, str, int | None, int | None]:
+        try:
+            row = json.loads(line)
+            name, text, width, height = row["id"], row["completion"], row.get("width"), row.get("height")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.path} line {number}: not a prediction ({type(error).__name__}: {error})") from None
+        if not (isinstance(name, str) and isinstance(text, str)):
+            raise InputError(f"{self.path} line {number}: id and completion are texts")
+        if (width is None) != (height is None) or not all(
+            v is None or (type(v) is int and v > 0) for v in (width, height)
+        ):
+            raise InputError(f"{self.path} line {number}: width and height are whole pixels, both or neither")
+        return name, text, width, height
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """What the file says.
+
+        Raises
+        ------
+        InputError
+            If it says nothing of a sample.
+        """
+        return [self._one(s) for s in samples]
+
+    def _one(self, sample: Sample) -> Reading:
+        if sample.id not in self.rows:
+            raise InputError(f"{self.path} has no prediction for sample {sample.id}; it needs one for every sample")
+        text, width, height = self.rows[sample.id]
+        seen = (
+            Frame(width, height, "model")
+            if width and height
+            else Frame(sample.frame.width, sample.frame.height, "model")
+        )
+        answer = self.read(text, seen)
+        if isinstance(answer, Grounding):
+            answer = answer.to(sample.frame)
+        return Reading(answer, text, seen, 0.0)
+
+
+def _reading(answer: Answer, frame: Frame) -> Reading:
+    text = "" if isinstance(answer, NoAnswer) else f"box {answer.box.xyxy}"
+    return Reading(answer, text, frame, 0.0)

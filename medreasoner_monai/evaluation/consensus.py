@@ -1,0 +1,118 @@
+"""Several sampled answers to one question made into one, and how far they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from medreasoner_monai import geometry as g
+from medreasoner_monai.answer import Answer, Grounding, NoAnswer, Reason
+from medreasoner_monai.artifacts import object_digest
+from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.geometry import Box
+from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
+
+TOGETHER = 0.5
+"""Answers whose boxes overlap the most central one by this IoU mean the same region."""
+
+
+class Sampler(Reasoner, Protocol):
+    """A reasoner that can answer one question several times."""
+
+    def sample(
+        self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
+    ) -> list[list[Reading]]:
+        """``count`` readings a question, drawn at ``temperature``; the same seed and batch draw the same."""
+        ...
+
+
+def consensus(answers: Sequence[Answer]) -> tuple[Answer, float, tuple[Grounding, ...]]:
+    """One answer for many in one frame.
+
+    Returns
+    -------
+    answer
+        The trace and points of the most central answer (the one whose box overlaps the others' most), and the median
+        box of those that mean the same region. Where no half of the answers have a region, the commonest reason.
+    confidence
+        The mean IoU of all answers with that box, one without a region counting 0; for an answer without a region the
+        share that has its reason, and 0 if the reason is that it could not be read.
+    votes
+        The answers that mean the same region, for their masks to be put to a vote.
+    """
+    found = [a for a in answers if isinstance(a, Grounding)]
+    if 2 * len(found) < len(answers):
+        rest = [a for a in answers if isinstance(a, NoAnswer)]
+        reason, times = Counter(a.reason for a in rest).most_common(1)[0]
+        first = next(a for a in rest if a.reason is reason)
+        return first, times / len(answers) if first.readable else 0.0, ()
+    boxes = np.array([a.box.xyxy for a in found])
+    overlaps = np.array([g.box_iou(np.broadcast_to(b, boxes.shape), boxes) for b in boxes])
+    centre = int(overlaps.sum(axis=1).argmax())
+    same = np.flatnonzero(overlaps[centre] >= TOGETHER)
+    middle = np.median(boxes[same], axis=0)
+    x1, y1, x2, y2 = middle.tolist()
+    answer = replace(found[centre], box=Box(x1, y1, x2, y2, found[centre].box.frame))
+    agreement = float(g.box_iou(np.broadcast_to(middle, boxes.shape), boxes).sum() / len(answers))
+    return answer, agreement, tuple(found[i] for i in same)
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """An answerer that asks ``count`` times and answers what they agree on, if they do by at least ``threshold``."""
+
+    reasoner: Sampler
+    count: int
+    temperature: float
+    seed: int = 0
+    threshold: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The reasoner's, and how often it is asked."""
+        return f"{self.reasoner.name}, {self.count} answers"
+
+    @property
+    def digest(self) -> str:
+        """The reasoner's, and how it is asked."""
+        return object_digest(
+            [self.reasoner.digest, "consensus", 1, self.count, self.temperature, self.seed, self.threshold]
+        )
+
+    @property
+    def prompt_digest(self) -> str:
+        """The reasoner's."""
+        return self.reasoner.prompt_digest
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """Ask and agree."""
+        # By the samples, so that a resumed evaluation draws what the whole one drew.
+        seed = int(object_digest([self.seed, [s.id for s in samples]])[:8], 16)
+        images, questions = [s.image for s in samples], [s.question for s in samples]
+        drawn = self.reasoner.sample(images, questions, self.count, temperature=self.temperature, seed=seed)
+        return [self._sure(_agreed(readings)) for readings in drawn]
+
+    def _sure(self, reading: Reading) -> Reading:
+        confidence = reading.confidence or 0.0
+        if not isinstance(reading.answer, Grounding) or confidence >= self.threshold:
+            return reading
+        detail = f"confidence {confidence:.2f}, {self.threshold:.2f} is asked for"
+        return replace(reading, answer=NoAnswer(Reason.UNSURE, detail), votes=())
+
+
+def _agreed(readings: Sequence[Reading]) -> Reading:
+    answer, confidence, votes = consensus([r.answer for r in readings])
+    # The text that the answer's trace stands in, or else the first.
+    text = next(
+        (r.text for r in readings if r.answer in votes and _trace(r.answer) == _trace(answer)), readings[0].text
+    )
+    seconds = sum(r.seconds for r in readings)
+    return Reading(answer, text, readings[0].seen, seconds, confidence=confidence, votes=votes)
+
+
+def _trace(answer: Answer) -> str | None:
+    return answer.trace if isinstance(answer, Grounding) else None

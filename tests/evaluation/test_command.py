@@ -1,0 +1,165 @@
+"""The evaluation folder: whole, resumable, never mixed up; and what is compared with what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from medreasoner_monai.cli import app
+from medreasoner_monai.data.schema import write_split
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation import run as run_module
+from medreasoner_monai.evaluation.answerers import CentreBox, Truth
+from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to, read_evaluation
+from medreasoner_monai.evaluation.comparison import compare_runs, losses
+from medreasoner_monai.evaluation.metrics import summarise
+from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenter
+from medreasoner_monai.report.leaderboard import boards, write_leaderboard
+from medreasoner_monai.watch import Silent
+from tests.samples import sample
+
+NAMES = ("box", "ellipse", "classical")
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    write_split(tmp_path / "test.parquet", [sample(n) for n in range(9)])
+    return tmp_path / "test.parquet"
+
+
+def go(split: Path, out: Path, who: object = None, names: tuple[str, ...] = ("box",), **options: object) -> Finished:
+    done = evaluate_to(
+        out,
+        who or Truth(),  # type: ignore[arg-type]
+        Data.open(split),
+        dict(segmenter(n) for n in names),
+        Options(batch=2, bootstrap=100, **options),  # type: ignore[arg-type]
+        Silent(),
+    )
+    assert done is not None
+    return done
+
+
+def test_three_segmenters_at_once_score_as_each_alone(split: Path, tmp_path: Path) -> None:
+    together = go(split, tmp_path / "all", names=NAMES).metrics["overall"]
+    for name in NAMES:
+        alone = go(split, tmp_path / name, names=(name,)).metrics["overall"]
+        assert {k: v for k, v in together.items() if f"/{name}/" in k} == {
+            k: v for k, v in alone.items() if f"/{name}/" in k
+        }
+    values = {together[f"dice/{name}/box"]["mean"] for name in NAMES}
+    assert len(values) == 3, "a test that mixes them up must be able to tell"
+
+
+def test_killed_and_restarted_it_ends_byte_by_byte_the_same(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = go(split, tmp_path / "whole", names=NAMES)
+    score = run_module.evaluate_batch
+    calls: list[int] = []
+
+    def die_at_third(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return score(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_module, "evaluate_batch", die_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        go(split, tmp_path / "killed", names=NAMES)
+    assert not (tmp_path / "killed" / "metrics.json").exists()
+    again = go(split, tmp_path / "killed", names=NAMES)
+    assert len(calls) == 3 + 3  # five batches: two were done
+    for name in ("metrics.json", "samples.parquet"):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_another_evaluation_does_not_go_into_the_same_folder(split: Path, tmp_path: Path) -> None:
+    go(split, tmp_path / "a")
+    with pytest.raises(InputError, match="reasoner_digest"):
+        go(split, tmp_path / "a", CentreBox())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(InputError, match="not empty"):
+        go(split, tmp_path / "other")
+
+
+def test_a_comparison_is_paired_and_refuses_other_data(split: Path, tmp_path: Path) -> None:
+    truth, middle = go(split, tmp_path / "t"), go(split, tmp_path / "m", CentreBox())
+    by_hand = np.mean([r.box_iou for r in middle.records]) - 1
+    assert compare_runs(truth, middle)["box_iou"]["difference"] == pytest.approx(by_hand, abs=1e-5)
+    write_split(tmp_path / "other.parquet", [sample(n) for n in range(1, 10)])
+    other = go(tmp_path / "other.parquet", tmp_path / "o")
+    with pytest.raises(InputError, match="different data"):
+        compare_runs(truth, other)
+
+
+def test_groups_that_fell_under_the_floor_are_named(split: Path, tmp_path: Path) -> None:
+    truth, middle = go(split, tmp_path / "t"), go(split, tmp_path / "m", CentreBox())
+    fallen = losses(truth.records, middle.records, 0.01, resamples=100)
+    assert {(g.kind, g.name) for g in fallen} >= {("category", "liver"), ("category", "spleen"), ("modality", "CT")}
+    assert losses(truth.records, middle.records, 1.0, resamples=100) == []
+    with pytest.raises(InputError, match="box_iou"):
+        losses(truth.records, middle.records, 0.1, measure="iou")
+
+
+def test_what_is_no_evaluation_or_reasoner_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished evaluation"):
+        read_evaluation(tmp_path)
+    with pytest.raises(InputError, match="centre-box"):
+        answerer("centrebox", Asking())
+    with pytest.raises(InputError, match="--model"):
+        answerer("http://127.0.0.1:9/v1", Asking())
+    (tmp_path / "x.parquet").write_text("no")
+    with pytest.raises(InputError, match="no parquet"):
+        Data.open(tmp_path / "x.parquet")
+
+
+def test_the_commands(split: Path, tmp_path: Path) -> None:
+    def call(*arguments: str) -> object:
+        return CliRunner().invoke(app, list(arguments))
+
+    for who in ("truth", "centre-box"):
+        done = call("evaluate", "--reasoner", who, "--data", str(split), "--out", str(tmp_path / who))
+        assert done.exit_code == 0, done.output  # type: ignore[attr-defined]
+    half = call("evaluate", "--reasoner", "truth", "--data", str(split), "--out", str(tmp_path / "h"), "--part", "2/2")
+    assert half.exit_code == 0  # type: ignore[attr-defined]
+    assert not (tmp_path / "h" / "metrics.json").exists()
+
+    folders = [str(tmp_path / "truth"), str(tmp_path / "centre-box")]
+    same = call("compare", *folders, "--json")
+    assert json.loads(same.stdout)["differences"]["box_iou"]["difference"] < 0  # type: ignore[attr-defined]
+    assert call("compare", *folders, "--floor", "0.05").exit_code == 1  # type: ignore[attr-defined]
+    assert call("leaderboard", *folders, "--out", str(tmp_path / "l.html")).exit_code == 0  # type: ignore[attr-defined]
+    assert "published" in (tmp_path / "l.html").read_text().lower()
+
+
+def test_the_leaderboard_draws_what_confidence_is_worth(split: Path, tmp_path: Path) -> None:
+    sure = go(split, tmp_path / "t")
+    records = [replace(r, confidence=0.1 * n) for n, r in enumerate(sure.records)]
+    unsure = replace(sure, metrics={**sure.metrics, **summarise(records, resamples=100)})
+    write_leaderboard([unsure], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Box IoU over confidence" in page
+
+
+def test_the_leaderboard_keeps_data_sets_apart_and_the_best_first(split: Path, tmp_path: Path) -> None:
+    write_split(tmp_path / "other.parquet", [sample(n) for n in range(1, 10)])
+    runs = [
+        go(split, tmp_path / "m", CentreBox()),
+        go(split, tmp_path / "t"),
+        go(tmp_path / "other.parquet", tmp_path / "o"),
+    ]
+    first, second = boards(runs)
+    assert [r.reasoner for r in first.rows] == ["centre-box", "truth"][::-1]
+    assert len(second.rows) == 1
+    write_leaderboard(runs, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "32.42" in page
+    assert "not run here" in page

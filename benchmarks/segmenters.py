@@ -21,7 +21,7 @@ from PIL import Image as Pictures
 
 from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, PromptKind
-from medreasoner_monai.segmenters.registry import ENGINES, build
+from medreasoner_monai.segmenters.registry import ENGINES, NEED_WEIGHTS, build
 
 Sample = tuple[Image, list[Mask]]
 
@@ -91,10 +91,11 @@ def measure(name: str, kind: PromptKind, samples: list[Sample]) -> tuple[list[li
 
 def main() -> None:
     """Print the table."""
+    free = [name for name in ENGINES if name not in NEED_WEIGHTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--phantoms", type=int, metavar="N")
-    parser.add_argument("--segmenter", action="append", metavar="NAME", help=f"default: {', '.join(ENGINES)}")
+    parser.add_argument("--segmenter", action="append", metavar="NAME", help=f"default: {', '.join(free)}")
     args = parser.parse_args()
     if (args.folder is None) == (args.phantoms is None):
         parser.error("give either a folder or --phantoms N")
@@ -104,7 +105,7 @@ def main() -> None:
     kinds: tuple[Literal["points", "box", "both"], ...] = get_args(PromptKind)
     print(f"{len(samples)} images, {sum(len(masks) for _, masks in samples)} masks")
     print(f"{'segmenter':12}{'prompt':8}{'Dice':>7}  {'95 % interval':16}{'ms/mask':>8}")
-    for name in args.segmenter or ENGINES:
+    for name in args.segmenter or free:
         for kind in kinds:
             scores, milliseconds = measure(name, kind, samples)
             mean = np.mean([s for group in scores for s in group])

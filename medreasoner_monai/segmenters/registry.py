@@ -16,7 +16,11 @@ ENGINES = {
     "classical": "medreasoner_monai.segmenters.classical:ClassicalSegmenter",
     "ellipse": "medreasoner_monai.segmenters.baselines:EllipseInBox",
     "box": "medreasoner_monai.segmenters.baselines:WholeBox",
+    "sam": "medreasoner_monai.segmenters.sam_weights:load",
 }
+
+# The others can be made by name alone.
+NEED_WEIGHTS = frozenset({"sam"})
 
 
 def build(name: str = DEFAULT, **options: Any) -> Segmenter[Any]:

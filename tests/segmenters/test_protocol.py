@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.protocol import Image, Prompt
-from medreasoner_monai.segmenters.registry import ENGINES, build
+from medreasoner_monai.segmenters.registry import ENGINES, NEED_WEIGHTS, build
 
-NAMES = sorted(ENGINES)
+NAMES = sorted(ENGINES.keys() - NEED_WEIGHTS)
 
 NEAR = st.floats(-20, 80)
 ANYWHERE = st.floats(allow_nan=False, allow_infinity=False)

@@ -1,0 +1,184 @@
+"""SAM and MedSAM: a promptable model with learned weights, through the ``segment-anything`` package.
+
+The weights are yours to give, as a ``.pth`` file in the original layout: SAM's ``sam_vit_b_01ec64.pth`` and its larger
+kin, or ``medsam_vit_b.pth``. MedSAM is the same model with other weights; it was trained with boxes on pictures of 1024
+pixels, so only its masks from a box mean something.
+
+Pictures and prompts are treated as the package's ``SamPredictor`` treats them, and one mask a prompt is asked for: what
+published evaluations do. Coordinates are handed on as they are, although SAM counts from pixel centres and this project
+from pixel corners; the half pixel between them is left as those evaluations have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+
+from medreasoner_monai.artifacts import object_digest
+from medreasoner_monai.errors import ConfigError
+from medreasoner_monai.geometry import Frame
+from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.shape import Point, check_image, locate
+
+if TYPE_CHECKING:
+    import torch
+
+# Part of the digest: raise it whenever the same weights give another mask.
+VERSION = 1
+
+# Prompts that are decoded at once; each takes some 26 MB while it is.
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """The encoder's features ``(channels, h, w)``, float32 on the model's device, and the image's frame."""
+
+    features: torch.Tensor
+    frame: Frame
+
+
+class SamSegmenter:
+    """Prompts to masks by any model of the package's ``Sam`` class; ``sam_weights.load`` makes one from a file.
+
+    On a GPU the image encoder runs in half precision; everything else, and all of it on a CPU, in single precision.
+
+    Parameters
+    ----------
+    model:
+        A ``segment_anything.modeling.Sam``. It is moved to the device and set to evaluate.
+    identity:
+        What tells its weights from others, for the digest: variant and sha256, or seed.
+    device:
+        As torch names it; by default a GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device.
+    """
+
+    name = "sam"
+
+    def __init__(self, model: Any, identity: Mapping[str, Any], device: str | None = None) -> None:
+        import torch
+
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.model = model.to(self.device).eval().requires_grad_(False)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"the segmenter 'sam' cannot use the device {device!r}: {error}") from None
+        self.identity = dict(identity)
+        self.half = self.device.type == "cuda"
+        with torch.inference_mode():
+            self.positions = self.model.prompt_encoder.get_dense_pe()
+
+    @property
+    def digest(self) -> str:
+        """sha256 over engine name, version, what the weights are, and the encoder's precision."""
+        return object_digest([self.name, VERSION, self.identity, "half" if self.half else "single"])
+
+    def embed(self, image: Image) -> Embedding:
+        """The image's features.
+
+        Raises
+        ------
+        InputError
+            If the image is not uint8, ``(rows, cols)`` or ``(rows, cols, 3)``.
+        """
+        import torch
+
+        from medreasoner_monai.segmenters.sam_layers import encode
+
+        frame = check_image(image)
+        colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        seen = np.array(Pictures.fromarray(colour).resize(self._seen(frame), Pictures.Resampling.BILINEAR))
+        pixels = torch.from_numpy(seen).to(self.device).permute(2, 0, 1)[None]
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.float16, enabled=self.half):
+            features = encode(self.model.image_encoder, self.model.preprocess(pixels))
+        return Embedding(features[0].float(), frame)
+
+    def segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
+        """One boolean mask ``(rows, cols)`` a prompt; empty where it misses the picture.
+
+        Boxes are clipped to the picture and made a pixel wide and high at least; points off the picture are left out.
+        """
+        frame = embedding.frame
+        masks = [np.zeros((frame.height, frame.width), dtype=bool) for _ in prompts]
+        for i, logits in self.logits(embedding, prompts):
+            masks[i] = logits > self.model.mask_threshold
+        return masks
+
+    def logits(self, embedding: Embedding, prompts: Sequence[Prompt]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Each prompt's index and its logits ``(rows, cols)``, kind by kind; prompts off the picture are left out."""
+        import torch
+
+        from medreasoner_monai.segmenters.sam_layers import decode
+
+        frame = embedding.frame
+        seen = self._seen(frame)
+        for members, boxes, points in _kinds(prompts, frame, (seen[0] / frame.width, seen[1] / frame.height)):
+            with torch.inference_mode():
+                coarse = decode(self.model, embedding.features[None], self.positions, self._embedded(boxes, points))
+            # One by one: at the image's size a batch of them may not fit in memory.
+            for i, one in zip(members, coarse, strict=True):
+                with torch.inference_mode():
+                    fine = self.model.postprocess_masks(one[None, None], seen[::-1], (frame.height, frame.width))
+                yield i, fine[0, 0].cpu().numpy()
+
+    def pack(self, embedding: Embedding) -> dict[str, NDArray[Any]]:
+        """The features, and ``size``: the image's width and height."""
+        size = np.array([embedding.frame.width, embedding.frame.height], dtype=np.int64)
+        return {"features": embedding.features.cpu().numpy(), "size": size}
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
+        """The embedding that :meth:`pack` was given."""
+        import torch
+
+        width, height = (int(v) for v in arrays["size"])
+        return Embedding(torch.from_numpy(arrays["features"]).to(self.device), Frame(width, height))
+
+    def _seen(self, frame: Frame) -> tuple[int, int]:
+        """Width and height in which the encoder sees an image: its longer side fills the encoder's input."""
+        scale = self.model.image_encoder.img_size / max(frame.width, frame.height)
+        return max(1, int(frame.width * scale + 0.5)), max(1, int(frame.height * scale + 0.5))
+
+    def _embedded(self, boxes: NDArray[np.float32] | None, points: NDArray[np.float32] | None) -> torch.Tensor:
+        """Prompts ``(n, 4)`` and ``(n, m, 2)``, in the pixels that the encoder sees, as ``(n, tokens, channels)``."""
+        import torch
+
+        corners = None if boxes is None else torch.from_numpy(boxes).to(self.device)
+        marked = None
+        if points is not None:
+            marked = torch.from_numpy(points).to(self.device), torch.ones(points.shape[:2], device=self.device)
+        tokens: torch.Tensor = self.model.prompt_encoder(points=marked, boxes=corners, masks=None)[0]
+        return tokens
+
+
+def _kinds(
+    prompts: Sequence[Prompt], frame: Frame, scale: tuple[float, float]
+) -> Iterator[tuple[list[int], NDArray[np.float32] | None, NDArray[np.float32] | None]]:
+    """Prompts that take equally many tokens, together: their indices, boxes ``(n, 4)`` and points ``(n, m, 2)``.
+
+    Coordinates are those of the image's frame times ``scale`` in x and y. Prompts off the picture are left out.
+    """
+    kinds: dict[tuple[bool, int], list[tuple[int, Sequence[float], list[Point]]]] = {}
+    for i, prompt in enumerate(prompts):
+        # Each by itself: a point outside the box is one that the model should see, where it lies on the picture.
+        box = locate(prompt.only("box"), frame)[0] if prompt.box else None
+        points = locate(prompt.only("points"), frame)[1] if prompt.points else []
+        if box is not None or (points and prompt.box is None):
+            kinds.setdefault((box is not None, len(points)), []).append((i, box or (), points))
+    for (boxed, count), found in kinds.items():
+        for start in range(0, len(found), _AT_ONCE):
+            members, boxes, marks = zip(*found[start : start + _AT_ONCE], strict=True)
+            yield (
+                list(members),
+                (np.array(boxes) * (*scale, *scale)).astype(np.float32) if boxed else None,
+                (np.array(marks) * scale).astype(np.float32) if count else None,
+            )

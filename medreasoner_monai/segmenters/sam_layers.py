@@ -1,0 +1,144 @@
+"""SAM's forward pass through the layers of a ``segment_anything`` model, with less time and memory than its own.
+
+The layers and their weights are the package's; results differ from its own by rounding alone. What differs is the order
+of the work. The image encoder goes through the picture some rows at a time: a layer's attention weights over the whole
+of it would be 800 MB, and much of the time would go into making room for them. The decoder shares what the prompts of
+one kind have in common, keeps values in the order in which the layers read them, and makes one mask a prompt, not four.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Attention weights that are held at once, counted in values. On a CPU what is held should fit its caches; a GPU wants
+# large pieces.
+_PIECE, _PIECE_ON_GPU = 2**21, 2**26
+# Rows of tokens that go through a block's last two layers at once.
+_ROWS = 8
+
+
+def encode(encoder: Any, pixels: Tensor) -> Tensor:
+    """An image's features.
+
+    Parameters
+    ----------
+    encoder:
+        An ``ImageEncoderViT``.
+    pixels:
+        Normalised and padded, ``(1, 3, side, side)``.
+
+    Returns
+    -------
+    ``(1, channels, side / patch, side / patch)``.
+    """
+    x: Tensor = encoder.patch_embed(pixels)
+    if encoder.pos_embed is not None:
+        x = x + encoder.pos_embed
+    for block in encoder.blocks:
+        x = _block(block, x)
+    features: Tensor = encoder.neck(x.permute(0, 3, 1, 2))
+    return features
+
+
+def _block(block: Any, x: Tensor) -> Tensor:
+    """One transformer block on tokens ``(1, h, w, c)``, within windows where the block has them."""
+    from segment_anything.modeling.image_encoder import window_partition, window_unpartition
+
+    seen: Tensor = block.norm1(x)
+    if block.window_size > 0:
+        windows, padded = window_partition(seen, block.window_size)
+        seen = window_unpartition(_attention(block.attn, windows), block.window_size, padded, x.shape[1:3])
+    else:
+        seen = _attention(block.attn, seen)
+    x = x + seen
+    for top in range(0, x.shape[1], _ROWS):
+        part = x[:, top : top + _ROWS]
+        part += block.mlp(block.norm2(part))
+    return x
+
+
+def _attention(attn: Any, x: Tensor) -> Tensor:
+    """Self-attention within each of ``n`` windows, ``(n, h, w, c)``."""
+    n, h, w, c = x.shape
+    q, k, v = attn.qkv(x).reshape(n, h * w, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    if attn.use_rel_pos:
+        out = _placed(attn, q, k, v, (h, w))
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, scale=attn.scale)
+    joined: Tensor = attn.proj(out.transpose(1, 2).reshape(n, h, w, c))
+    return joined
+
+
+def _placed(attn: Any, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -> Tensor:
+    """What queries ``(n, heads, h * w, c)`` get from keys and values when their relative places count, as many."""
+    from segment_anything.modeling.image_encoder import get_rel_pos
+
+    (n, heads, _, _), (h, w) = q.shape, size
+    grid = q.reshape(n, heads, h, w, -1)
+    # What a query adds for each row, and for each column, of the keys.
+    rows = torch.einsum("nahwc,hkc->nahwk", grid, get_rel_pos(h, h, attn.rel_pos_h))[..., None]
+    cols = torch.einsum("nahwc,wkc->nahwk", grid, get_rel_pos(w, w, attn.rel_pos_w))[..., None, :]
+    out = torch.empty_like(q)
+    piece = _PIECE if q.device.type == "cpu" else _PIECE_ON_GPU
+    step = min(h, max(1, piece // (n * heads * h * w * w)))
+    # Used again for each piece: fresh memory costs more than what is written into it.
+    held = q.new_empty(n, heads, step, w, h, w)
+    for top in range(0, h, step):
+        near, part = slice(top, top + step), slice(top * w, (top + step) * w)
+        bias = torch.add(rows[:, :, near], cols[:, :, near], out=held[:, :, : h - top]).flatten(4).flatten(2, 3)
+        out[:, :, part] = F.scaled_dot_product_attention(q[:, :, part], k, v, attn_mask=bias, scale=attn.scale)
+    return out
+
+
+def decode(model: Any, features: Tensor, positions: Tensor, prompts: Tensor) -> Tensor:
+    """Logits of one mask a prompt, at the decoder's own resolution.
+
+    Parameters
+    ----------
+    model:
+        A ``Sam``.
+    features:
+        Of one image, ``(1, channels, h, w)``.
+    positions:
+        The prompt encoder's dense positional encoding, ``(1, channels, h, w)``.
+    prompts:
+        Embedded prompts, ``(n, tokens, channels)``.
+
+    Returns
+    -------
+    ``(n, 4 h, 4 w)``.
+    """
+    decoder = model.mask_decoder
+    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
+    # The picture stays a batch of one, against which the layers hold every prompt; and its channels lie side by side,
+    # as the layers read them.
+    picture = features + model.prompt_encoder.no_mask_embed.weight[..., None, None]
+    picture, positions = (t.contiguous(memory_format=torch.channels_last) for t in (picture, positions))
+    states, seen = decoder.transformer(picture, positions, tokens)
+    # The state before it is that of the quality estimate; those behind belong to the three masks of an ambiguous point.
+    kernel = decoder.output_hypernetworks_mlps[0](states[:, 1])
+    return _mask(decoder.output_upscaling, seen.reshape(len(seen), *picture.shape[-2:], -1), kernel)
+
+
+def _mask(upscaling: Any, seen: Tensor, kernel: Tensor) -> Tensor:
+    """Logits ``(n, 4 h, 4 w)`` from the decoded picture ``(n, h, w, c)`` and the last layer's weights ``(n, k)``.
+
+    Both transposed convolutions make 2 x 2 pixels of one, on its own. So they are matrix products, and the pixels need
+    not be put in their places before there is but one value for each.
+    """
+    first, norm, act, second, last_act = upscaling
+    x = F.layer_norm(_fourfold(first, seen), (first.out_channels,), norm.weight, norm.bias, norm.eps)
+    x = last_act(_fourfold(second, act(x)))
+    logits = (x.flatten(1, -2) @ kernel[..., None]).reshape(x.shape[:-1])  # (n, h, w, 2, 2, 2, 2)
+    return logits.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(1, 3)
+
+
+def _fourfold(layer: Any, x: Tensor) -> Tensor:
+    """A transposed convolution of kernel and stride 2, ``(…, in)`` to ``(…, 2, 2, out)``."""
+    weight = layer.weight.permute(2, 3, 1, 0)
+    return F.linear(x, weight.flatten(0, 2), layer.bias.repeat(4)).reshape(*x.shape[:-1], *weight.shape[:3])

@@ -26,16 +26,19 @@ def model_picture(image: Any, seen: Frame) -> Image.Image:
 def training_row(row: dict[str, Any], processor: Any, prompt: Template, *, answered: bool = True) -> dict[str, Any]:
     """A row of a split as a row for the trainers.
 
-    ``prompt`` and ``completion`` (if ``answered``) are conversations, ``images`` holds one RGB picture already in the
-    model's frame, ``ground_truth`` is JSON in that frame.
+    ``prompt`` and ``completion`` (if ``answered``) are conversations, ``images`` holds one RGB picture that
+    the processor brings to the model's frame (most are in it already), ``ground_truth`` is JSON in that frame.
     """
     info = row["extra_info"]
     image, question, stored_box, stored_points = read_task(row, "training split")
     seen = seen_frame(processor, stored_box.frame)
+    # The processor resizes what it gets: a long thin picture a second time, to yet another frame.
+    settled = seen_frame(processor, seen) == seen
+    shown = model_picture(image, seen) if settled else Image.fromarray(as_rgb(image))
     box, points = convert(stored_box, seen), convert(stored_points, seen)
     made = {
         "prompt": prompt.plain(question),
-        "images": [model_picture(image, seen)],
+        "images": [shown],
         "ground_truth": truth_json(box, points),
         "frame_width": seen.width,
         "frame_height": seen.height,

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from medreasoner_monai.answer import Grounding, parse
+from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
@@ -42,6 +43,19 @@ def test_a_row_is_in_the_frame_the_model_sees(split: Path, processor: Any) -> No
     expected = [stored.x1 * 84 / 60, stored.y1 * 56 / 40, stored.x2 * 84 / 60, stored.y2 * 56 / 40]
     np.testing.assert_allclose(truth["bbox_2d"], expected, atol=0.5)
     assert row["id"] == "s2"
+
+
+@pytest.mark.parametrize("size", [(28, 700), (700, 28), (40, 60), (300, 211)])
+def test_the_processor_makes_the_frame_the_truth_is_in(tmp_path: Path, processor: Any, size: tuple[int, int]) -> None:
+    mask = np.zeros(size, dtype=bool)
+    mask[8:20, 9:24] = True
+    image = np.zeros(size, dtype=np.uint8)
+    long = sample(0, image=image, mask=mask, box=mask_box(mask), points=key_points(mask))
+    write_split(tmp_path / "train.parquet", [long])
+    row = training_set(tmp_path / "train.parquet", processor, template("brief"))[0]
+
+    grid = processor.image_processor(images=row["images"], return_tensors="pt")["image_grid_thw"][0].tolist()
+    assert (grid[2] * 14, grid[1] * 14) == (row["frame_width"], row["frame_height"])
 
 
 def test_the_completion_is_the_answer_to_learn(split: Path, processor: Any) -> None:

@@ -127,7 +127,7 @@ class EvaluateSettings(Section):
 
     batch: int = Field(32, ge=1)
     max_new_tokens: int = Field(96, ge=8)
-    segmenters: tuple[str, ...] = ("classical",)
+    segmenters: tuple[str, ...] = Field(("classical",), description="NAME or NAME:option=value,… each")
     surface: bool = Field(False, description="measure the masks' borders too: takes longer")
     bootstrap: int = Field(2000, ge=100, description="resamples for the 95 % intervals")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -148,6 +148,30 @@ def segmenter(text: str, cache: Path | None = None) -> tuple[str, Embeddings]:
     ConfigError
         If the text is not of this form, or the engine does not take the option.
     """
+    name, options = _parts(text)
+    return name, Embeddings(build(name, **options), cache)
+
+
+def weights_digests(texts: Sequence[str]) -> dict[str, str]:
+    """sha256 of the weights that segmenters as in :func:`segmenter` name, by their text.
+
+    Raises
+    ------
+    InputError
+        If such a file cannot be read.
+    """
+    found = {}
+    for text in texts:
+        weights = _parts(text)[1].get("weights")
+        if weights is not None:
+            try:
+                found[text] = file_digest(Path(weights))
+            except OSError as error:
+                raise InputError(f"segmenter {text!r}: {weights} cannot be read: {error.strerror}") from None
+    return found
+
+
+def _parts(text: str) -> tuple[str, dict[str, str]]:
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
@@ -155,5 +179,4 @@ def segmenter(text: str, cache: Path | None = None) -> tuple[str, Embeddings]:
         if not equals:
             raise ConfigError(f"segmenter {text!r}: {part!r} is not option=value")
         options[key.strip()] = value.strip()
-    built = build(name, **options)
-    return name, Embeddings(built, cache)
+    return name, options

@@ -11,9 +11,9 @@ from medreasoner_monai.artifacts import Artifact, Draft, write_json
 from medreasoner_monai.context import Context
 from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.evaluation.answerers import Asked
-from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.metrics import compare, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
+from medreasoner_monai.evaluation.resolve import segmenter, weights_digests
 from medreasoner_monai.evaluation.run import evaluate
 from medreasoner_monai.watch import Watch, pick
 
@@ -61,6 +61,7 @@ def evaluate_model(
         "model": folder_digest(folder),
         "blank": blank,
         "threads": context.threads,
+        "weights": weights_digests(context.settings.evaluate.segmenters),
     }
 
     def make(draft: Draft, watch: Watch) -> None:
@@ -78,7 +79,6 @@ def evaluate_into(
     import torch
 
     from medreasoner_monai.reasoners.hf import HuggingFaceReasoner
-    from medreasoner_monai.segmenters.registry import build
 
     settings = context.settings.evaluate
     torch.set_num_threads(context.threads)
@@ -89,7 +89,7 @@ def evaluate_into(
         Asked(reasoner, blank=blank),
         read_split(dataset.path / "test.parquet"),
         dataset.facts["splits"]["test"]["samples"],
-        {name: Embeddings(build(name)) for name in settings.segmenters},
+        dict(segmenter(text) for text in settings.segmenters),
         draft.scratch / "shards",
         watch,
         batch=settings.batch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from medreasoner_monai.evaluation.answerers import CentreBox, Truth
 from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to, read_evaluation
 from medreasoner_monai.evaluation.comparison import compare_runs, losses
 from medreasoner_monai.evaluation.metrics import summarise
-from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenter
+from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenter, weights_digests
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
 from medreasoner_monai.watch import Silent
 from tests.samples import sample
@@ -163,3 +164,16 @@ def test_the_leaderboard_keeps_data_sets_apart_and_the_best_first(split: Path, t
     page = (tmp_path / "page.html").read_text()
     assert "32.42" in page
     assert "not run here" in page
+
+
+def test_a_segmenter_is_named_with_its_options_and_its_weights_count(tmp_path: Path) -> None:
+    weights = tmp_path / "medsam.pth"
+    weights.write_bytes(b"weights")
+    text = f"sam:weights={weights},variant=vit_b"
+    assert weights_digests(["classical", text]) == {text: hashlib.sha256(b"weights").hexdigest()}
+    with pytest.raises(InputError, match="option=value"):
+        segmenter("ellipse:large")
+    with pytest.raises(InputError, match="has no option 'size'"):
+        segmenter("ellipse:size=3")
+    with pytest.raises(InputError, match="cannot be read"):
+        weights_digests([f"sam:weights={tmp_path / 'absent.pth'}"])

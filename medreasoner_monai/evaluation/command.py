@@ -89,7 +89,7 @@ def evaluate_to(
     if not records:
         why = f"; the first was set aside because: {data.rejects[0].reason}" if data.rejects else ""
         raise InputError(f"{data.path} has no sample to evaluate on{why}")
-    write_records(out / SAMPLES, records)
+    write_records(out / SAMPLES, records, run)
     metrics = summarise(records, resamples=options.bootstrap) | run | {"rejects": len(data.rejects)}
     write_json(out / METRICS, metrics)
     return Finished(out, run, metrics, records)

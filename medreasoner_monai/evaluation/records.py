@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from medreasoner_monai.segmenters.protocol import PromptKind
 
 SAMPLES = "samples.parquet"
 METRICS = "metrics.json"
+ABOUT = b"medreasoner"
+"""In the table's metadata, as JSON: who answered what data by which prompt and segmenters, by digest."""
 PROMPT_KINDS: tuple[PromptKind, ...] = ("points", "box", "both")
 
 
@@ -44,15 +48,21 @@ class Record:
     confidence: float | None = None
 
 
-def write_records(path: Path, records: list[Record]) -> None:
-    """Write the per-sample table, one column a field and one a mask score (``<measure>/<segmenter>/<prompt kind>``)."""
+def write_records(path: Path, records: list[Record], about: Mapping[str, Any] | None = None) -> None:
+    """Write the per-sample table.
+
+    One column a field and one a mask score (``<measure>/<segmenter>/<prompt kind>``); ``about`` goes into its metadata.
+    """
     rows: list[dict[str, Any]] = []
     for record in records:
         row = asdict(record)
         masks, more = row.pop("masks"), row.pop("more")
         rows.append(row | {f"dice/{name}": value for name, value in masks.items()} | more)
+    table = pa.Table.from_pylist(rows)
+    if about is not None:
+        table = table.replace_schema_metadata({ABOUT: json.dumps(about)})
     temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.Table.from_pylist(rows), temporary)
+    pq.write_table(table, temporary)
     temporary.replace(path)
 
 

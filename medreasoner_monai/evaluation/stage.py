@@ -96,9 +96,9 @@ def evaluate_into(
         surface=settings.surface,
     )
     assert records is not None, "all parts are done here"
-    write_records(draft.path / SAMPLES, records)
-    metrics = summarise(records, resamples=settings.bootstrap)
-    metrics |= {"reasoner_digest": reasoner.digest, "prompt_digest": reasoner.prompt_digest, "dataset": dataset.digest}
+    about = {"reasoner_digest": reasoner.digest, "prompt_digest": reasoner.prompt_digest, "dataset": dataset.digest}
+    write_records(draft.path / SAMPLES, records, about)
+    metrics = summarise(records, resamples=settings.bootstrap) | about
     write_json(draft.path / METRICS, metrics)
     draft.facts.update(failure_rate=metrics["failure_rate"], box_iou=metrics["overall"]["box_iou"]["mean"])
 

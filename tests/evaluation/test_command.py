@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from medreasoner_monai.evaluation.answerers import CentreBox, Truth
 from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to, read_evaluation
 from medreasoner_monai.evaluation.comparison import compare_runs, losses
 from medreasoner_monai.evaluation.metrics import summarise
+from medreasoner_monai.evaluation.records import ABOUT
 from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenter, weights_digests
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
 from medreasoner_monai.watch import Silent
@@ -78,6 +80,14 @@ def test_killed_and_restarted_it_ends_byte_by_byte_the_same(
     assert len(calls) == 3 + 3  # five batches: two were done
     for name in ("metrics.json", "samples.parquet"):
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_the_table_of_samples_says_what_it_is_of(split: Path, tmp_path: Path) -> None:
+    go(split, tmp_path / "t")
+    about = json.loads(pq.read_schema(tmp_path / "t" / "samples.parquet").metadata[ABOUT])
+    assert about["reasoner"] == "truth"
+    assert about["dataset"] == hashlib.sha256(split.read_bytes()).hexdigest()
+    assert list(about["segmenters"]) == ["box"]
 
 
 def test_another_evaluation_does_not_go_into_the_same_folder(split: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands that measure: score, evaluate, compare, leaderboard. Heavy imports stand inside them."""
+"""The commands that measure: score, evaluate, threshold, compare, leaderboard. Heavy imports stand inside them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def threshold(
         raise InputError(f"{evaluation} has no confidence; evaluate with --samples 8 or so")
     found = fit_threshold([r.confidence or 0.0 for r in records], [r.box_iou for r in records], wanted)
     typer.secho(f"answers {found.coverage:.1%} of {len(records)}, mean box IoU {found.quality:.3f}", err=True)
-    typer.echo(f"{found.value:.4f}")
+    typer.echo(f"{found.value:.5f}")
 
 
 def compare(

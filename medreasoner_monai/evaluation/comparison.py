@@ -46,7 +46,7 @@ def compare_runs(a: Finished, b: Finished, *, resamples: int = 2000) -> dict[str
 def losses(
     a: Sequence[Record], b: Sequence[Record], floor: float, *, measure: str = "box_iou", resamples: int = 2000
 ) -> list[GroupLoss]:
-    """Groups whose mean of ``measure`` fell by more than ``floor`` from ``a`` to ``b``, the worst first.
+    """Groups whose mean of ``measure`` got worse by more than ``floor`` from ``a`` to ``b``, the worst first.
 
     Raises
     ------
@@ -65,8 +65,9 @@ def losses(
         for name, records in groups.items():
             others = [second[r.id] for r in records if r.id in second]
             change = compare(records, others, resamples=resamples)[measure]
-            if change["difference"] < -floor:
+            worse = change["difference"] if measure.startswith("hd95/") else -change["difference"]
+            if worse > floor:
                 found.append(
                     GroupLoss(kind, name, change["difference"], change["low"], change["high"], int(change["n"]))
                 )
-    return sorted(found, key=lambda g: g.difference)
+    return sorted(found, key=lambda g: -abs(g.difference))

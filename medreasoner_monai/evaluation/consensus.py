@@ -111,7 +111,8 @@ def _agreed(readings: Sequence[Reading]) -> Reading:
         (r.text for r in readings if r.answer in votes and _trace(r.answer) == _trace(answer)), readings[0].text
     )
     seconds = sum(r.seconds for r in readings)
-    return Reading(answer, text, readings[0].seen, seconds, confidence=confidence, votes=votes)
+    # Rounded as records keep it, so that a threshold fitted on records cuts here where it cut there.
+    return Reading(answer, text, readings[0].seen, seconds, confidence=round(confidence, 5), votes=votes)
 
 
 def _trace(answer: Answer) -> str | None:

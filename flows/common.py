@@ -37,6 +37,6 @@ def artifact(path: Path) -> Artifact:
     return Artifact.open(path)
 
 
-def evaluation(path: Path) -> Evaluation:
+def evaluation(path: Path, kind: str = "evaluation") -> Evaluation:
     """The evaluation at a path that another flow returned."""
-    return Evaluation(Artifact.open(path, "evaluation"))
+    return Evaluation(Artifact.open(path, kind))

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from flows.base import base
 from flows.cold_start import cold_start
 from flows.common import Run, artifact, evaluation
+from flows.confidence import confidence
 from flows.curate import curate
 from flows.evaluate import evaluate
 from flows.gate import gate
@@ -49,6 +50,7 @@ def retrain(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> d
             COLD_START: evaluate(run, dataset, started, "cold start"),
             FINAL: evaluate(run, dataset, model, "GRPO"),
         }
+        surety = confidence(run, dataset, model)
         decision = gate(run, dataset, model, scores[FINAL], scores[BLANK])
         bundle = grounding = None
         if artifact(decision).facts["decision"] == "promote":
@@ -62,6 +64,7 @@ def retrain(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> d
             grpo=artifact(shards),
             model=artifact(model),
             evaluations={name: evaluation(path) for name, path in scores.items()},
+            confidence=evaluation(surety, "confidence") if surety else None,
             decision=artifact(decision),
             bundle=artifact(bundle) if bundle else None,
             grounding=artifact(grounding) if grounding else None,

@@ -60,7 +60,8 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="A U-MRG parquet file, or a folder with images/ and masks/.")],
     out: Annotated[Path, typer.Option(help="Folder for samples.parquet and metrics.json; goes on where it was.")],
     segmenter: Annotated[
-        list[str] | None, typer.Option(help="NAME or NAME:option=value,…; may be repeated. Default: classical.")
+        list[str] | None,
+        typer.Option(help="NAME, NAME:option=value,… or LABEL=NAME:…; may be repeated. Default: classical."),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt template: think, direct, brief.")] = None,
     reader: Annotated[
@@ -91,11 +92,10 @@ def evaluate(
     Example: medreasoner evaluate --reasoner runs/demo/bundle --data test.parquet --out run1
     """
     from medreasoner_monai.evaluation.command import Options, evaluate_to
-    from medreasoner_monai.evaluation.resolve import Asking, Data, answerer
-    from medreasoner_monai.evaluation.resolve import segmenter as engine
+    from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenters
 
     asking = Asking(prompt, reader, max_new_tokens, model, key_variable, samples, temperature, abstain_under)
-    chosen = dict(engine(text, cache) for text in segmenter or ["classical"])
+    chosen = segmenters(segmenter or ["classical"], cache)
     with _progress("evaluating") as watch:
         done = evaluate_to(
             out,

@@ -122,14 +122,25 @@ class GrpoSettings(Section):
     deepspeed: DeepSpeedSettings = DeepSpeedSettings()
 
 
+class ConfidenceSettings(Section):
+    """Several answers a question: how far they agree is how sure the finished model is."""
+
+    answers: int = Field(4, ge=0, description="answers a question; with fewer than 2 confidence is not measured")
+    temperature: float = Field(0.7, gt=0, description="at which they are drawn")
+    wanted: float = Field(
+        0.5, ge=0, le=1, description="mean box IoU of the answers given; the threshold for it is fitted on validation"
+    )
+
+
 class EvaluateSettings(Section):
     """How a reasoner is scored on the test split."""
 
     batch: int = Field(32, ge=1)
     max_new_tokens: int = Field(96, ge=8)
-    segmenters: tuple[str, ...] = Field(("classical",), description="NAME or NAME:option=value,… each")
+    segmenters: tuple[str, ...] = Field(("classical",), description="NAME, NAME:option=value,… or LABEL=NAME:… each")
     surface: bool = Field(False, description="measure the masks' borders too: takes longer")
     bootstrap: int = Field(2000, ge=100, description="resamples for the 95 % intervals")
+    confidence: ConfidenceSettings = ConfidenceSettings()
 
 
 class GateSettings(Section):

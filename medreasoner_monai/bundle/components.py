@@ -51,7 +51,7 @@ def load_reasoner(bundle_root: str, device: torch.device) -> Reasoner:
 
 
 def load_segmenter(name: str) -> Segmenter[Any]:
-    """The segmenter of that registered name."""
+    """The segmenter of that name, with its options behind a colon."""
     return build_segmenter(name)
 
 

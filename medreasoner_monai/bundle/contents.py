@@ -77,11 +77,10 @@ class Bundle:
 
 
 def build_segmenter(name: str) -> Segmenter[Any]:
-    """A segmenter by its registered name."""
-    from medreasoner_monai.segmenters.registry import build
+    """A segmenter as :class:`~medreasoner_monai.segmenters.registry.Choice` reads it, such as ``classical``."""
+    from medreasoner_monai.segmenters.registry import Choice
 
-    segmenter: Segmenter[Any] = build(name)
-    return segmenter
+    return Choice.read(name).build()
 
 
 def _load(path: Path) -> dict[str, Any]:

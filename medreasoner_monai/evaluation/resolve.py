@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +15,9 @@ from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.data.sources import Reject, parquet_samples
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.evaluation.answerers import Answerer, Asked, CentreBox, Predictions, Truth
-from medreasoner_monai.evaluation.consensus import Consensus
+from medreasoner_monai.evaluation.consensus import Consensus, Sampler
 from medreasoner_monai.evaluation.embeddings import Embeddings
-from medreasoner_monai.reasoners.protocol import Reasoner
-from medreasoner_monai.segmenters.registry import build
+from medreasoner_monai.segmenters.registry import Choice
 
 BLANK = "blank-image:"
 _YARDSTICKS: dict[str, Answerer] = {who.name: who for who in (Truth(), CentreBox())}
@@ -99,7 +99,7 @@ def answerer(name: str, asking: Asking) -> Answerer:
     if path.suffix == ".jsonl":
         return Predictions(path, asking.reader or "strict")
     if name.startswith(("http://", "https://")):
-        return Asked(_endpoint(name, asking))
+        return _asked(_endpoint(name, asking), asking)
     if (path / "configs" / "inference.json").is_file():
         from medreasoner_monai.bundle.contents import MODEL, Bundle
 
@@ -114,18 +114,20 @@ def answerer(name: str, asking: Asking) -> Answerer:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     reasoner = HuggingFaceReasoner.load(path, prompt=asking.prompt, device=device, max_new_tokens=asking.max_new_tokens)
+    return _asked(reasoner, asking)
+
+
+def _asked(reasoner: Sampler, asking: Asking) -> Answerer:
     if asking.samples > 1:
         return Consensus(reasoner, asking.samples, asking.temperature, threshold=asking.threshold)
     return Asked(reasoner)
 
 
-def _endpoint(url: str, asking: Asking) -> Reasoner:
+def _endpoint(url: str, asking: Asking) -> Sampler:
     from medreasoner_monai.reasoners.endpoint import QWEN, EndpointReasoner
 
     if not asking.model:
         raise ConfigError(f"{url} may serve several models; say which with --model")
-    if asking.samples > 1:
-        raise ConfigError("several answers a question are drawn from a model folder or a bundle, not from an endpoint")
     return EndpointReasoner(
         url,
         asking.model,
@@ -137,23 +139,28 @@ def _endpoint(url: str, asking: Asking) -> Reasoner:
     )
 
 
-def segmenter(text: str, cache: Path | None = None) -> tuple[str, Embeddings]:
-    """A segmenter as ``NAME`` or ``NAME:option=value,…``, such as ``sam:weights=medsam.pth``.
+def segmenters(texts: Sequence[str], cache: Path | None = None) -> dict[str, Embeddings]:
+    """Segmenters by label, each as :class:`~medreasoner_monai.segmenters.registry.Choice` reads it.
 
-    >>> segmenter("ellipse")[0]
-    'ellipse'
+    >>> list(segmenters(["ellipse", "other=ellipse"]))
+    ['ellipse', 'other']
 
     Raises
     ------
     ConfigError
-        If the text is not of this form, or the engine does not take the option.
+        If a text is not of this form, an engine does not take an option, or two have one label.
     """
-    name, options = _parts(text)
-    return name, Embeddings(build(name, **options), cache)
+    choices = [Choice.read(text) for text in texts]
+    for label, times in Counter(c.label for c in choices).items():
+        if times > 1:
+            raise ConfigError(
+                f"{times} segmenters are called {label!r}; tell them apart, such as a={label}:… and b={label}:…"
+            )
+    return {c.label: Embeddings(c.build(), cache) for c in choices}
 
 
 def weights_digests(texts: Sequence[str]) -> dict[str, str]:
-    """sha256 of the weights that segmenters as in :func:`segmenter` name, by their text.
+    """sha256 of the weights that segmenters as in :func:`segmenters` name, by their text.
 
     Raises
     ------
@@ -162,21 +169,10 @@ def weights_digests(texts: Sequence[str]) -> dict[str, str]:
     """
     found = {}
     for text in texts:
-        weights = _parts(text)[1].get("weights")
+        weights = Choice.read(text).options.get("weights")
         if weights is not None:
             try:
                 found[text] = file_digest(Path(weights))
             except OSError as error:
                 raise InputError(f"segmenter {text!r}: {weights} cannot be read: {error.strerror}") from None
     return found
-
-
-def _parts(text: str) -> tuple[str, dict[str, str]]:
-    name, _, rest = text.partition(":")
-    options: dict[str, str] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(f"segmenter {text!r}: {part!r} is not option=value")
-        options[key.strip()] = value.strip()
-    return name, options

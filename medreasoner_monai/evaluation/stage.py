@@ -13,7 +13,7 @@ from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.evaluation.answerers import Asked
 from medreasoner_monai.evaluation.metrics import compare, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
-from medreasoner_monai.evaluation.resolve import segmenter, weights_digests
+from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
 from medreasoner_monai.evaluation.run import evaluate
 from medreasoner_monai.watch import Watch, pick
 
@@ -57,7 +57,7 @@ def evaluate_model(
     from medreasoner_monai.reasoners.folder import folder_digest
 
     folder = model if isinstance(model, Path) else model.path
-    settings = context.settings.evaluate.model_dump(mode="json") | {
+    settings = context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
         "model": folder_digest(folder),
         "blank": blank,
         "threads": context.threads,
@@ -89,7 +89,7 @@ def evaluate_into(
         Asked(reasoner, blank=blank),
         read_split(dataset.path / "test.parquet"),
         dataset.facts["splits"]["test"]["samples"],
-        dict(segmenter(text) for text in settings.segmenters),
+        segmenters(settings.segmenters),
         draft.scratch / "shards",
         watch,
         batch=settings.batch,

@@ -81,8 +81,8 @@ class ChatService:
             follow_redirects=False,
         )
 
-    def complete(self, client: httpx.Client, request: dict[str, Any], wait: Wait) -> str:
-        """The text of the first choice; empty where the model wrote nothing.
+    def complete(self, client: httpx.Client, request: dict[str, Any], wait: Wait) -> list[str]:
+        """The texts of the choices, at least one; empty where the model wrote nothing.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class ChatService:
                 trouble = f"a broken connection ({type(error).__name__})"  # its text may quote what was sent
             else:
                 if response.is_success:
-                    return self._text(response)
+                    return self._texts(response)
                 if response.status_code not in _AGAIN and response.status_code < 500:
                     raise self._refusal(client, response, str(request.get("model")))
                 trouble, asked = f"status {response.status_code}", _retry_after(response)
@@ -118,19 +118,14 @@ class ChatService:
             "see whether it is running and can be reached, and ask again"
         )
 
-    def _text(self, response: httpx.Response) -> str:
+    def _texts(self, response: httpx.Response) -> list[str]:
         try:
-            content = response.json()["choices"][0]["message"].get("content")
-            if isinstance(content, list):
-                content = "".join(part["text"] for part in content if part.get("type") == "text")
+            first, *rest = response.json()["choices"]
+            return [_content(choice["message"].get("content")) for choice in (first, *rest)]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            content = False
-        if content is not None and not isinstance(content, str):
             raise EndpointError(
                 f"{self.url} answered with something that is no chat completion; is it an OpenAI-compatible service?"
-            )
-        # JSON may hold half a surrogate pair, which no UTF-8 file takes.
-        return (content or "").encode("utf-8", "replace").decode("utf-8")
+            ) from None
 
     def _refusal(self, client: httpx.Client, response: httpx.Response, model: str) -> InputError:
         """What the user can do about a status that no second try changes.
@@ -213,3 +208,13 @@ def _code(response: httpx.Response) -> str:
         )
     except (ValueError, AttributeError, RecursionError):
         return ""
+
+
+def _content(content: Any) -> str:
+    """A message's text, whole or in parts; a ``TypeError`` where it has none."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError("no text")
+    # JSON may hold half a surrogate pair, which no UTF-8 file takes.
+    return (content or "").encode("utf-8", "replace").decode("utf-8")

@@ -165,6 +165,21 @@ class EndpointReasoner:
         EndpointError
             If the endpoint stays away, or what it sends is no chat completion.
         """
+        return [readings[0] for readings in self._read_all(images, questions, 1, {"temperature": 0})]
+
+    def sample(
+        self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
+    ) -> list[list[Reading]]:
+        """``count`` readings a question, drawn at ``temperature`` by choices of one request (``n`` and ``seed``).
+
+        A service that gives fewer choices than asked for is asked again, with the next seed, until there are as many.
+        Whether a seed draws the same again is the service's affair; vLLM's does.
+        """
+        return self._read_all(images, questions, count, {"temperature": temperature, "seed": seed % 2**31})
+
+    def _read_all(
+        self, images: Sequence[Image], questions: Sequence[str], count: int, drawn: dict[str, Any]
+    ) -> list[list[Reading]]:
         if len(images) != len(questions):
             raise InputError(f"{len(images)} images but {len(questions)} questions; give one question an image")
         if not images:
@@ -174,24 +189,37 @@ class EndpointReasoner:
         stored = [Frame(p.shape[1], p.shape[0], "stored") for p in pictures]
         seen = [self._seen(frame) for frame in stored]
         chats = [self.prompt.plain(q) for q in questions]
-        texts = self._ask(pictures, seen, chats)
-        each = (time.perf_counter() - started) / len(texts)
-        readings = []
-        for text, given, shown in zip(texts, stored, seen, strict=True):
-            answer = self._read(text, shown)
-            if isinstance(answer, Grounding):
-                answer = answer.to(given)
-            readings.append(Reading(answer, text, shown, each))
-        return readings
+        texts = self._ask(pictures, seen, chats, count, drawn)
+        each = (time.perf_counter() - started) / (len(texts) * count)
+        return [
+            [self._reading(text, given, shown, each) for text in several]
+            for several, given, shown in zip(texts, stored, seen, strict=True)
+        ]
+
+    def _reading(self, text: str, stored: Frame, seen: Frame, seconds: float) -> Reading:
+        answer = self._read(text, seen)
+        return Reading(answer.to(stored) if isinstance(answer, Grounding) else answer, text, seen, seconds)
 
     def _seen(self, stored: Frame) -> Frame:
         return Frame(stored.width, stored.height, "model") if self.resize is None else self.resize.frame(stored)
 
-    def _ask(self, pictures: list[Image], seen: list[Frame], chats: list[list[dict[str, str]]]) -> list[str]:
+    def _ask(
+        self,
+        pictures: list[Image],
+        seen: list[Frame],
+        chats: list[list[dict[str, str]]],
+        count: int,
+        drawn: dict[str, Any],
+    ) -> list[list[str]]:
         stop = threading.Event()
 
-        def one(picture: Image, frame: Frame, chat: list[dict[str, str]]) -> str:
-            return self.service.complete(client, self._request(picture, frame, chat), lambda s: self._wait(stop, s))
+        def one(picture: Image, frame: Frame, chat: list[dict[str, str]]) -> list[str]:
+            request = self._request(picture, frame, chat) | drawn
+            texts: list[str] = []
+            while len(texts) < count:
+                more = {"n": count - len(texts), "seed": drawn["seed"] + len(texts)} if count > 1 else {}
+                texts += self.service.complete(client, request | more, lambda s: self._wait(stop, s))
+            return texts[:count]
 
         with self.service.client(self.in_flight) as client, ThreadPoolExecutor(self.in_flight) as pool:
             asked = [pool.submit(one, *each) for each in zip(pictures, seen, chats, strict=True)]
@@ -213,7 +241,6 @@ class EndpointReasoner:
         return {
             "model": self.model,
             "messages": [*before, {"role": "user", "content": content}],
-            "temperature": 0,
             "max_tokens": self.max_tokens,
         }
 

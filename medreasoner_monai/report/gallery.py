@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medreasoner_monai.data.schema import Sample, from_row, read_rows
-from medreasoner_monai.errors import ConfigError, InputError
+from medreasoner_monai.errors import InputError, MedReasonerError
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.geometry import Box, Points
 from medreasoner_monai.report.text import finite
 from medreasoner_monai.segmenters.protocol import Prompt, Segmenter
-from medreasoner_monai.segmenters.registry import build
+from medreasoner_monai.segmenters.registry import Choice
 
 WIDTH = 420
 """Pixels; wider pictures are reduced to it."""
@@ -102,7 +102,7 @@ def _mask_score(record: Record) -> float:
 
 
 def make_cases(
-    chosen: Mapping[str, Sequence[Record]], dataset_test: Path, mask_key: str | None
+    chosen: Mapping[str, Sequence[Record]], dataset_test: Path, mask_key: str | None, segmenters: Sequence[str] = ()
 ) -> dict[str, list[Case]]:
     """Draw chosen records.
 
@@ -114,6 +114,8 @@ def make_cases(
         The test split (parquet) that the records were made on.
     mask_key:
         ``"<segmenter>/<prompt kind>"``: which mask to draw for an answer, or None for no mask.
+    segmenters:
+        The evaluation's, as its settings name them; one that is not among them is taken for an engine's name.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def make_cases(
         If a record's sample is not in the split.
     """
     samples = _samples(dataset_test, {r.id for records in chosen.values() for r in records})
-    segmenter = _segmenter(mask_key)
+    segmenter = _segmenter(mask_key, segmenters)
     return {
         name: [_case(record, samples[record.id], segmenter, mask_key) for record in records]
         for name, records in chosen.items()
@@ -140,13 +142,15 @@ def _samples(path: Path, wanted: set[str]) -> dict[str, Sample]:
     return found
 
 
-def _segmenter(mask_key: str | None) -> Segmenter[Any] | None:
+def _segmenter(mask_key: str | None, texts: Sequence[str]) -> Segmenter[Any] | None:
     """The engine, or None where it is not to be had here: a report must not fail for a contour."""
     if mask_key is None:
         return None
+    label = mask_key.split("/")[0]
     try:
-        return build(mask_key.split("/")[0])
-    except (ConfigError, ImportError):
+        choices = {choice.label: choice for choice in map(Choice.read, (label, *texts))}
+        return choices[label].build()
+    except (MedReasonerError, ImportError):
         return None
 
 

@@ -63,6 +63,11 @@ class ReportInputs:
         Paired differences ``b - a``: keys ``a``, ``b`` and ``measures`` (``difference``, ``low``, ``high``, ``n``).
     cold_start_curve, grpo_curve : Sequence of Mapping
         Rows as :mod:`~medreasoner_monai.report.curves` takes them.
+    confidence : Mapping or None
+        Metrics of several answers a question made into one: as for an evaluation, with ``confidence``
+        (:func:`~medreasoner_monai.evaluation.abstention.confidence_report`), ``answers``, ``temperature`` and
+        ``threshold`` (``wanted``, ``reached``, ``value``, ``validation`` and ``test`` with ``coverage`` and
+        ``quality``).
     decision : Mapping
         ``decision`` (``"promote"`` or ``"refuse"``), ``reasons``, ``checks`` (each ``name``, ``passed``, ``value``,
         ``limit``, ``text``), ``model_name``, ``version``, ``alias``, ``champion`` (facts by name, or None).
@@ -89,6 +94,7 @@ class ReportInputs:
     comparisons: Sequence[Mapping[str, Any]] = ()
     cold_start_curve: Sequence[Mapping[str, float]] = ()
     grpo_curve: Sequence[Mapping[str, float]] = ()
+    confidence: Mapping[str, Any] | None = None
     grounding: Mapping[str, Any] | None = None
     stages: Sequence[Mapping[str, Any]] = ()
     links: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from PIL import Image
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.artifacts import object_digest
 from medreasoner_monai.report import tables, text
+from medreasoner_monai.report.confidence import confidence_svgs
 from medreasoner_monai.report.curves import curve_svgs
 from medreasoner_monai.report.gallery import choose, make_cases, picture
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, ReportInputs
@@ -52,7 +53,8 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
     final = inputs.final
     mask = None if final is None else tables.mask_measure(final)
     chosen = choose(final.records) if final is not None else {}
-    cases = make_cases(chosen, dataset_test, None if mask is None else mask.removeprefix("dice/"))
+    named = inputs.config.get("evaluate", {}).get("segmenters", ())
+    cases = make_cases(chosen, dataset_test, None if mask is None else mask.removeprefix("dice/"), named)
     synthetic = bool(inputs.dataset.get("synthetic"))
     template = environment().get_template("template.html.j2")
     return template.render(
@@ -72,6 +74,9 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
             "Cold start": [Markup(svg) for svg in curve_svgs(inputs.cold_start_curve, "cold-start")],
             "GRPO": [Markup(svg) for svg in curve_svgs(inputs.grpo_curve, "grpo")],
         },
+        surety=[Markup(svg) for svg in confidence_svgs(inputs.confidence["confidence"], "confidence")]
+        if inputs.confidence
+        else [],
         cases=cases,
         typical=next(iter(cases.get("median", [])), None),
         grounding=_grounding(inputs),

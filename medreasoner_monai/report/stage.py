@@ -16,6 +16,7 @@ from medreasoner_monai.evaluation.stage import Evaluation, compare_evaluations
 from medreasoner_monai.registry.stage import DECISION
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, Evaluated, ReportInputs
 from medreasoner_monai.report.page import write_report
+from medreasoner_monai.segmenters.registry import Choice
 from medreasoner_monai.training.grpo import sample_completions
 from medreasoner_monai.training.launch import METRICS, read_rows
 
@@ -25,7 +26,10 @@ MLFLOW_PORT, PREFECT_PORT = 5000, 4200
 
 @dataclass(frozen=True)
 class Finished:
-    """A run's artifacts. ``bundle`` and ``grounding`` are None when the gate refused."""
+    """A run's artifacts.
+
+    ``bundle`` and ``grounding`` are None when the gate refused, ``confidence`` when it was not asked for.
+    """
 
     config: Path
     dataset: Artifact
@@ -35,6 +39,7 @@ class Finished:
     model: Artifact
     evaluations: Mapping[str, Evaluation]
     decision: Artifact
+    confidence: Evaluation | None = None
     bundle: Artifact | None = None
     grounding: Artifact | None = None
     flow_run: str | None = None
@@ -54,6 +59,7 @@ class Finished:
             "grpo": self.grpo,
             "merge": self.model,
             **{f"evaluate {name}": e.artifact for name, e in self.evaluations.items()},
+            "confidence": self.confidence.artifact if self.confidence else None,
             "gate": self.decision,
             "package": self.bundle,
             "ground": self.grounding,
@@ -87,7 +93,7 @@ def point_at(link: Path, target: Path | None) -> None:
 def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dict[str, Any]:
     """The content of ``summary.json``."""
     final = run.evaluations[FINAL]
-    segmenter = context.settings.evaluate.segmenters[0]
+    segmenter = Choice.read(context.settings.evaluate.segmenters[0]).label
     return {
         "name": context.settings.name,
         "box_iou": {key: e.mean("box_iou") for key, e in run.evaluations.items()},
@@ -96,6 +102,7 @@ def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dic
         "mask_dice": final.mean(f"dice/{segmenter}/both"),
         "point_dice": final.mean("point_dice"),
         "test_samples": final.metrics["samples"],
+        "confidence": None if run.confidence is None else dict(run.confidence.artifact.facts["confidence"]),
         "decision": run.decision.facts["decision"],
         "reasons": run.decision.facts["reasons"],
         "report": context.workspace.relative(context.workspace.report),
@@ -133,6 +140,7 @@ def report_inputs(
         comparisons=[{"a": a, "b": b, "measures": measures} for (a, b), measures in comparisons.items()],
         cold_start_curve=read_rows(run.cold_start.path / METRICS),
         grpo_curve=read_rows(run.grpo.path / METRICS),
+        confidence=run.confidence.metrics if run.confidence else None,
         decision=json.loads((run.decision.path / DECISION).read_text(encoding="utf-8")),
         grounding=grounding,
         stages=[

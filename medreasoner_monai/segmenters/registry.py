@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import dataclass
 from typing import Any
 
 from medreasoner_monai.errors import ConfigError, nearest
@@ -21,6 +22,44 @@ ENGINES = {
 
 # The others can be made by name alone.
 NEED_WEIGHTS = frozenset({"sam"})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A segmenter as a person names it: ``label`` is what its results are called, ``options`` go to the engine."""
+
+    label: str
+    name: str
+    options: dict[str, str]
+
+    @classmethod
+    def read(cls, text: str) -> Choice:
+        """From ``NAME``, ``NAME:option=value,…`` or ``LABEL=NAME:option=value,…``.
+
+        >>> Choice.read("medsam=sam:weights=medsam.pth")
+        Choice(label='medsam', name='sam', options={'weights': 'medsam.pth'})
+
+        Raises
+        ------
+        ConfigError
+            If the text is not of this form.
+        """
+        head, _, rest = text.partition(":")
+        label, equals, name = head.partition("=")
+        options: dict[str, str] = {}
+        for part in filter(None, rest.split(",")):
+            key, given, value = part.partition("=")
+            if not given:
+                raise ConfigError(f"segmenter {text!r}: {part!r} is not option=value")
+            options[key.strip()] = value.strip()
+        label, name = label.strip(), (name if equals else label).strip()
+        if not label or not name or "/" in label:
+            raise ConfigError(f"segmenter {text!r} is not NAME:option=value,… or LABEL=NAME:option=value,…")
+        return cls(label, name, options)
+
+    def build(self) -> Segmenter[Any]:
+        """The segmenter; see :func:`build`."""
+        return build(self.name, **self.options)
 
 
 def build(name: str = DEFAULT, **options: Any) -> Segmenter[Any]:

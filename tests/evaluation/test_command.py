@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to,
 from medreasoner_monai.evaluation.comparison import compare_runs, losses
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import ABOUT
-from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenter, weights_digests
+from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenters, weights_digests
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
 from medreasoner_monai.watch import Silent
 from tests.samples import sample
@@ -40,7 +43,7 @@ def go(split: Path, out: Path, who: object = None, names: tuple[str, ...] = ("bo
         out,
         who or Truth(),  # type: ignore[arg-type]
         Data.open(split),
-        dict(segmenter(n) for n in names),
+        segmenters(names),
         Options(batch=2, bootstrap=100, **options),  # type: ignore[arg-type]
         Silent(),
     )
@@ -100,6 +103,32 @@ def test_another_evaluation_does_not_go_into_the_same_folder(split: Path, tmp_pa
         go(split, tmp_path / "other")
 
 
+def test_killed_with_sigkill_it_goes_on_and_ends_byte_by_byte_the_same(split: Path, tmp_path: Path) -> None:
+    def run(out: str, *driver: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["evaluate", "--reasoner", "truth", "--data", str(split), "--out", str(tmp_path / out)]
+        arguments += [f"--segmenter={name}" for name in NAMES] + ["--batch=2"]
+        return subprocess.run([sys.executable, *driver, *arguments], capture_output=True, text=True, timeout=240)
+
+    killing = (
+        "import os, signal, sys; from medreasoner_monai.evaluation import run; score = run.evaluate_batch; done = []\n"
+        "def die_at_third(*a, **k):\n"
+        "    done.append(1)\n"
+        "    return score(*a, **k) if len(done) < 3 else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run.evaluate_batch = die_at_third\n"
+        "from medreasoner_monai.cli import main; main()"
+    )
+    assert run("whole", "-m", "medreasoner_monai").returncode == 0
+    assert run("killed", "-c", killing).returncode == -signal.SIGKILL
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "killed" / "shards").iterdir()}
+    assert len(kept) == 2 and not (tmp_path / "killed" / "metrics.json").exists()
+    done = run("killed", "-m", "medreasoner_monai")
+    assert done.returncode == 0, done.stderr
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "killed" / "shards").iterdir()}
+    assert kept.items() <= after.items(), "a finished shard was made twice"
+    for name in ("metrics.json", "samples.parquet"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_a_comparison_is_paired_and_refuses_other_data(split: Path, tmp_path: Path) -> None:
     truth, middle = go(split, tmp_path / "t"), go(split, tmp_path / "m", CentreBox())
     by_hand = np.mean([r.box_iou for r in middle.records]) - 1
@@ -115,6 +144,9 @@ def test_groups_that_fell_under_the_floor_are_named(split: Path, tmp_path: Path)
     fallen = losses(truth.records, middle.records, 0.01, resamples=100)
     assert {(g.kind, g.name) for g in fallen} >= {("category", "liver"), ("category", "spleen"), ("modality", "CT")}
     assert losses(truth.records, middle.records, 1.0, resamples=100) == []
+    worse = [replace(r, more={**r.more, "hd95/box/both": 9.0}) for r in truth.records]
+    assert {g.name for g in losses(truth.records, worse, 1.0, measure="hd95/box/both", resamples=100)} >= {"CT"}
+    assert losses(worse, truth.records, 1.0, measure="hd95/box/both", resamples=100) == [], "a distance is better small"
     with pytest.raises(InputError, match="box_iou"):
         losses(truth.records, middle.records, 0.1, measure="iou")
 
@@ -182,8 +214,13 @@ def test_a_segmenter_is_named_with_its_options_and_its_weights_count(tmp_path: P
     text = f"sam:weights={weights},variant=vit_b"
     assert weights_digests(["classical", text]) == {text: hashlib.sha256(b"weights").hexdigest()}
     with pytest.raises(InputError, match="option=value"):
-        segmenter("ellipse:large")
+        segmenters(["ellipse:large"])
     with pytest.raises(InputError, match="has no option 'size'"):
-        segmenter("ellipse:size=3")
+        segmenters(["ellipse:size=3"])
+    with pytest.raises(InputError, match="2 segmenters are called 'ellipse'"):
+        segmenters(["ellipse", "ellipse"])
+    assert list(segmenters(["ellipse", "again=ellipse"])) == ["ellipse", "again"]
+    with pytest.raises(InputError, match="LABEL=NAME"):
+        segmenters(["=ellipse"])
     with pytest.raises(InputError, match="cannot be read"):
         weights_digests([f"sam:weights={tmp_path / 'absent.pth'}"])

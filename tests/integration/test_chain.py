@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.chain, pytest.mark.timeout(900)]
 
 
 def test_every_stage_left_its_artifact(smoke: ChainRun) -> None:
-    kinds = ("dataset", "base", "cold-start", "grpo", "model", "decision", "bundle", "grounding")
+    kinds = ("dataset", "base", "cold-start", "grpo", "model", "confidence", "decision", "bundle", "grounding")
     assert all(len(smoke.artifacts(kind)) == 1 for kind in kinds)
     assert len(smoke.artifacts("evaluation")) == 4
     assert not list((smoke.workspace / "artifacts").glob("*.partial"))
@@ -32,6 +32,8 @@ def test_summary_holds_the_figures_and_where_things_are(smoke: ChainRun) -> None
     assert (smoke.workspace / summary["report"]).is_file()
     assert (smoke.workspace / summary["bundle"] / "configs" / "inference.json").is_file()
     assert summary["decision"] == "promote"
+    assert set(summary["confidence"]) == {"box_iou", "expected_error", "area_under_risk", "threshold"}
+    assert 'id="confidence"' in (smoke.workspace / summary["report"]).read_text(encoding="utf-8")
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
 
 

@@ -110,6 +110,23 @@ def test_text_in_parts_is_put_together() -> None:
     assert reading.text == "<think>a"
 
 
+@pytest.mark.parametrize("at_once", [4, 1, 3])
+def test_several_answers_are_drawn_also_where_the_service_gives_fewer_at_once(at_once: int) -> None:
+    def reply(request: Request, before: int) -> Reply:
+        first, count = request.body["seed"], min(at_once, request.body["n"])
+        one = completion("").body["choices"][0]
+        drawn = [{**one, "message": {"role": "assistant", "content": f"{first + i}"}} for i in range(count)]
+        return Reply(200, {**completion("").body, "choices": drawn})
+
+    with serve(reply) as server:
+        reasoner = EndpointReasoner(server.url, "tiny", resize=TINY, in_flight=1)
+        drawn = reasoner.sample([picture(), picture()], ["a?", "b?"], 4, temperature=0.9, seed=7)
+
+    assert [[r.text for r in several] for several in drawn] == [["7", "8", "9", "10"]] * 2
+    assert {r.body["temperature"] for r in server.requests} == {0.9}
+    assert len(server.requests) == 2 * -(-4 // at_once)
+
+
 def test_no_more_requests_than_allowed_are_in_flight_and_they_do_run_together() -> None:
     pair, lock, running, most = threading.Barrier(2, timeout=60), threading.Lock(), [0], [0]
 

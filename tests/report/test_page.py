@@ -13,6 +13,7 @@ import pytest
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.evaluation.abstention import confidence_report
 from medreasoner_monai.report.inputs import ReportInputs
 from medreasoner_monai.report.page import render_page, write_report
 
@@ -186,3 +187,26 @@ def test_written_whole_or_not_at_all(inputs: ReportInputs, split: Path, samples:
     with pytest.raises(InputError, match="has no sample .* the test split that the evaluation was made on"):
         write_report(inputs, other, tmp_path / "never.html")
     assert not (tmp_path / "never.html").exists()
+
+
+def test_what_confidence_is_worth_is_a_section_of_its_own(inputs: ReportInputs, split: Path, page: str) -> None:
+    assert 'id="confidence"' not in page
+    final = inputs.find("grpo")
+    assert final is not None
+    records = [replace(r, confidence=0.04 * n) for n, r in enumerate(final.records)]
+    found = confidence_report(records)
+    limit = {
+        "wanted": 0.6,
+        "reached": True,
+        "value": 0.48,
+        "validation": {"coverage": 0.5, "quality": 0.61},
+        "test": {"coverage": 0.25, "quality": 0.5925},
+    }
+    sure = {**final.metrics, "confidence": found, "answers": 4, "temperature": 0.7, "threshold": limit}
+    shown = render_page(replace(inputs, confidence=sure), split)
+    section = shown[shown.index('id="confidence"') :].split("</section>")[0]
+    assert section.count("<svg") == 2
+    assert "asked 4 times" in section and "Under a confidence of 0.480" in section and "0.593" in section
+    never = {**limit, "reached": False, "value": None, "test": None}
+    shown = render_page(replace(inputs, confidence={**sure, "threshold": never}), split)
+    assert "No threshold reaches a mean box IoU of 0.60 on validation; the best is 0.610." in shown

@@ -84,7 +84,8 @@ def forests(inputs: ReportInputs) -> list[Forest]:
     out = []
     for comparison in inputs.comparisons:
         found = comparison.get("measures", {})
-        order = [*(k for k in known if k in found), *(k for k in found if k not in known)]
+        # The masks' other measures say the same again, some on another scale; metrics.json has them.
+        order = [*(k for k in known if k in found), *(k for k in found if k not in known and "/" not in k)]
         rows = [(known.get(k) or Measure(k, k), found[k]) for k in order]
         a, b = (str(titles.get(comparison[end], comparison[end])) for end in ("a", "b"))
         out.append(_forest(f"{b} minus {a}", rows))

@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings, HardwareSettings, ModelSettings, Section
 from medreasoner_monai.errors import ConfigError, nearest
-from medreasoner_monai.reasoners.starter import StarterSettings
-
-
-class Section(BaseModel):
-    """A part of the settings: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PhantomSource(Section):
@@ -46,80 +40,6 @@ class DataSettings(Section):
     """Where the task data comes from."""
 
     source: Annotated[PhantomSource | ParquetSource, Field(discriminator="kind")] = PhantomSource()
-
-
-class VisionSettings(Section):
-    """How a starter's vision tower learns to see before it learns to speak; a ready-made folder needs none of it."""
-
-    steps: int = Field(400, ge=0)
-    batch: int = Field(64, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
-    cells: int = Field(4, ge=1, description="targets a side within one image token")
-    save_every: int = Field(100, ge=1)
-    seed: int = 0
-
-
-class ModelSettings(Section):
-    """The reasoner to train: a Qwen2.5-VL class folder, or a starter built from nothing."""
-
-    path: Path | None = Field(None, description="a Hugging Face folder; when absent the starter is built")
-    starter: StarterSettings = StarterSettings()
-    vision: VisionSettings = VisionSettings()
-    prompt: str = "brief"
-
-
-class ColdStartSettings(Section):
-    """Supervised fine-tuning on traces and answers (TRL's SFTTrainer)."""
-
-    steps: int = Field(250, ge=1)
-    batch: int = Field(32, ge=1, description="samples a step")
-    learning_rate: float = Field(2e-3, gt=0)
-    warmup_steps: int = 20
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    final_rate: float = Field(0.0, ge=0, lt=1, description="share of the learning rate that a cosine ends at")
-    weight_decay: float = 0.01
-    freeze_vision: bool = Field(True, description="leave the vision tower as it is: less to compute, nothing unlearnt")
-    save_every: int = Field(50, ge=1, description="steps between checkpoints")
-    seed: int = 0
-
-
-class RewardSettings(Section):
-    """Which rewards GRPO learns from."""
-
-    suite: Literal["base", "soft", "hard", "abstain"] = "soft"
-    point_overlap: Literal["dice", "released"] = "dice"
-    weights: dict[str, float] = {}
-
-
-class DeepSpeedSettings(Section):
-    """How GRPO is spread and sharded."""
-
-    processes: int = Field(1, ge=1, description="ranks on this machine")
-    zero_stage: Literal[0, 1, 2, 3] = 2
-
-
-class GrpoSettings(Section):
-    """Group relative policy optimisation (TRL's GRPOTrainer) under DeepSpeed."""
-
-    steps: int = Field(30, ge=1, description="rounds of rollouts")
-    prompts: int = Field(16, ge=1, description="different prompts a round")
-    rollouts: int = Field(16, ge=2, description="completions a prompt")
-    updates: int = Field(
-        1, ge=1, description="optimiser steps a round's completions are shared out over (mini-batches)"
-    )
-    micro_batch: int = Field(64, ge=1, description="completions a rank computes at once; saves memory, changes nothing")
-    learning_rate: float = Field(2e-4, gt=0)
-    warmup_steps: int = 2
-    temperature: float = Field(0.7, gt=0)
-    kl: float = Field(
-        0.01, ge=0, description="weight of the KL term against the cold start; 0 loads no reference model"
-    )
-    max_completion: int = Field(96, ge=8, description="tokens")
-    freeze_vision: bool = True
-    save_every: int = Field(10, ge=1)
-    seed: int = 0
-    rewards: RewardSettings = RewardSettings()
-    deepspeed: DeepSpeedSettings = DeepSpeedSettings()
 
 
 class ConfidenceSettings(Section):
@@ -174,6 +94,7 @@ class Settings(Section):
 
     name: str = "run"
     threads: int | None = Field(None, ge=1, description="CPU threads of the training; all cores when absent")
+    hardware: HardwareSettings = HardwareSettings()
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     cold_start: ColdStartSettings = ColdStartSettings()

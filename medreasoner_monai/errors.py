@@ -38,6 +38,12 @@ class StageFailedError(MedReasonerError):
     """A stage's own process ended with an error."""
 
 
+class StoppedError(MedReasonerError):
+    """A training was asked to end, and has saved where it was. Exit code 143, as after SIGTERM."""
+
+    exit_code = 143
+
+
 class EndpointError(MedReasonerError):
     """A model that is served elsewhere stays away, or sends what is no completion."""
 

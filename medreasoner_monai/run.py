@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.config import Settings, load_settings
+from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.orchestration import prefect_server, quiet_environment, send_last_logs
 from medreasoner_monai.watch import Terminal, format_seconds
 from medreasoner_monai.workspace import Workspace
@@ -30,17 +32,50 @@ def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live
     """
     settings = load_settings(config, overrides)
     check_ground(settings)
+    started = time.monotonic()
+    with _prepared(settings, config, workspace, live=live) as (console, space):
+        from flows.retrain import retrain
+
+        summary: dict[str, Any] = retrain(config, space.root, overrides)
+    tell(console, summary, workspace, time.monotonic() - started)
+    return summary
+
+
+def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, live: bool) -> Path:
+    """Train and merge, and return the merged model's folder.
+
+    Raises
+    ------
+    ConfigError
+        With everything that is known to be wrong, before anything is started.
+    WorkspaceBusyError
+        If another process works in the workspace.
+    """
+    from medreasoner_monai.training.plan import plan
+
+    settings = load_settings(config, overrides)
+    found = plan(settings, workspace, here=True)
+    if found.problems:
+        raise ConfigError("; ".join(found.problems))
+    with _prepared(settings, config, workspace, live=live) as (_, space):
+        from flows.train import train
+
+        return train(config, space.root, overrides)
+
+
+@contextmanager
+def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) -> Iterator[tuple[Console, Workspace]]:
+    """The workspace free, Prefect running, progress shown."""
     space = Workspace(workspace)
     with space.held():
         pass  # Refuse at once; the flow takes hold of it again for as long as it works.
     quiet_environment(None if settings.tracking.prefect_api_url else space.prefect_home)
     console = Console(stderr=True)
-    started = time.monotonic()
     console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)
     with ExitStack() as stack:
         with console.status("starting Prefect…") if live else ExitStack():
             url = stack.enter_context(prefect_server(space.prefect_home, settings.tracking.prefect_api_url))
-            from flows.retrain import retrain
+            import flows.common  # noqa: F401 - while the status is shown; it takes seconds
         console.print(f"Prefect follows at {url.removesuffix('/api')} while this runs", highlight=False)
         from medreasoner_monai.context import show_on
 
@@ -50,9 +85,7 @@ def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live
             stack.enter_context(terminal.progress)
             stack.callback(show_on, None)
         stack.callback(send_last_logs)
-        summary: dict[str, Any] = retrain(config, space.root, overrides)
-    tell(console, summary, workspace, time.monotonic() - started)
-    return summary
+        yield console, space
 
 
 def check_ground(settings: Settings) -> None:

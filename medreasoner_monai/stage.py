@@ -14,7 +14,9 @@ from medreasoner_monai.artifacts import Artifact, Draft, Store
 
 PACKAGE = "medreasoner_monai"
 # What these hold is part of a key by itself (settings), or decides no result (errors, progress).
-_NOT_CODE = {f"{PACKAGE}.{name}" for name in ("config", "errors", "watch", "stage", "artifacts", "processes")}
+_NOT_CODE = {
+    f"{PACKAGE}.{name}" for name in ("config", "config_training", "errors", "watch", "stage", "artifacts", "processes")
+}
 
 
 def run_stage(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,47 +126,21 @@ def order_numbers(model: Any, tokenizer: Any, side: int) -> None:
             weights.data[index] += NUMBER_SCALE * code[0]
 
 
-def build(folder: Path, texts: Iterable[str], settings: StarterSettings) -> dict[str, int]:
-    """Write an untrained starter model into ``folder``.
+def model_config(settings: StarterSettings, ids: Mapping[str, int], vocabulary: int) -> Any:
+    """The model's config: ``ids`` of the special tokens, and how many tokens there are."""
+    from transformers import Qwen2_5_VLConfig
 
-    Parameters
-    ----------
-    folder:
-        Where to; made if absent.
-    texts:
-        Questions, traces and answers of the training split, for the tokenizer.
-    settings:
-        Sizes.
-
-    Returns
-    -------
-    ``parameters`` and ``vocabulary``.
-    """
-    import torch
-    from transformers import (  # type: ignore[attr-defined]  # the video one is made at run time
-        GenerationConfig,
-        Qwen2_5_VLConfig,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2_5_VLProcessor,
-        Qwen2VLImageProcessor,
-        Qwen2VLVideoProcessor,
-    )
-
-    factor = settings.patch_size * 2
-    side = int(settings.image_pixels**0.5)
-    tokenizer = train_tokenizer(texts, settings.vocabulary, side * 3 // 2)
-    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
     head = settings.hidden_size // settings.heads
     # The three sections (time, height, width) share half of a head; time needs the fewest, as in the 7B (16, 24, 24).
     height = (head // 2) * 3 // 8
-    config = Qwen2_5_VLConfig(
+    return Qwen2_5_VLConfig(
         text_config={
             "hidden_size": settings.hidden_size,
             "num_hidden_layers": settings.layers,
             "num_attention_heads": settings.heads,
             "num_key_value_heads": settings.heads,
             "intermediate_size": settings.hidden_size * 3,
-            "vocab_size": len(tokenizer),
+            "vocab_size": vocabulary,
             "max_position_embeddings": 4096,
             "initializer_range": settings.initial_std,
             "rope_parameters": {
@@ -195,6 +169,46 @@ def build(folder: Path, texts: Iterable[str], settings: StarterSettings) -> dict
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
+
+
+def config_of(settings: StarterSettings) -> dict[str, Any]:
+    """The config that a starter will have, its tokenizer not yet trained; for counting parameters."""
+    made: dict[str, Any] = model_config(
+        settings, {name: n for n, name in enumerate(SPECIAL)}, settings.vocabulary
+    ).to_dict()
+    return made
+
+
+def build(folder: Path, texts: Iterable[str], settings: StarterSettings) -> dict[str, int]:
+    """Write an untrained starter model into ``folder``.
+
+    Parameters
+    ----------
+    folder:
+        Where to; made if absent.
+    texts:
+        Questions, traces and answers of the training split, for the tokenizer.
+    settings:
+        Sizes.
+
+    Returns
+    -------
+    ``parameters`` and ``vocabulary``.
+    """
+    import torch
+    from transformers import (  # type: ignore[attr-defined]  # the video one is made at run time
+        GenerationConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    factor = settings.patch_size * 2
+    side = int(settings.image_pixels**0.5)
+    tokenizer = train_tokenizer(texts, settings.vocabulary, side * 3 // 2)
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
+    config = model_config(settings, ids, len(tokenizer))
     torch.manual_seed(settings.seed)
     model = Qwen2_5_VLForConditionalGeneration(config)
     order_numbers(model, tokenizer, side)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 from medreasoner_monai.answer import render
 from medreasoner_monai.artifacts import Artifact, Draft
 from medreasoner_monai.context import Context
 from medreasoner_monai.data import schema
-from medreasoner_monai.reasoners.folder import check_folder, folder_digest, write_note
+from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, write_note
 from medreasoner_monai.reasoners.starter import build
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 from medreasoner_monai.watch import Watch, pick
 
 WORKER = "medreasoner_monai.training.vision_worker"
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 def base_model(context: Context, dataset: Artifact) -> Artifact:
@@ -58,18 +61,41 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
 
 
 def adopt(context: Context, folder: Path) -> Artifact:
-    """An artifact of links to a model folder's files, so that large weights lie on the disk once."""
+    """An artifact of links to a model folder's files, so that large weights lie on the disk once.
+
+    With ``model.max_pixels`` the processor's own files are written anew, with that limit.
+    """
     check_folder(folder)
+    limit = context.settings.model.max_pixels
 
     def make(draft: Draft, watch: Watch) -> None:
         for path in sorted(folder.iterdir()):
             link = draft.path / path.name
             if path.is_file() and not link.exists():
                 link.symlink_to(path.resolve())
+        if limit is not None:
+            limited = draft.scratch / "processor"
+            processor = limited_processor(folder, limit)
+            processor.save_pretrained(limited)
+            processor.image_processor.save_pretrained(limited)  # older readers look for a file of its own
+            for name in PROCESSOR_FILES:
+                if (limited / name).is_file():
+                    (draft.path / name).unlink(missing_ok=True)  # the link, not what it leads to
+                    shutil.copy2(limited / name, draft.path / name)
         watch.step(1, 1)
 
-    settings = {"model": folder_digest(folder)}
+    settings = {"model": folder_digest(folder), "max_pixels": limit}
     return context.stage("base", make, inputs={}, settings=settings, title="base")
+
+
+def limited_processor(folder: Path, max_pixels: int | None) -> Any:
+    """A folder's processor, which shrinks pictures of more than ``max_pixels`` square pixels."""
+    processor = load_processor(folder)
+    if max_pixels is not None:
+        images = processor.image_processor
+        images.size = {"shortest_edge": min(images.size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
+        images.max_pixels = max_pixels
+    return processor
 
 
 def texts(split: Path) -> list[str]:

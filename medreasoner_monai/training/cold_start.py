@@ -5,6 +5,7 @@ from __future__ import annotations
 from medreasoner_monai.artifacts import Artifact, Draft
 from medreasoner_monai.context import Context
 from medreasoner_monai.reasoners.folder import write_note
+from medreasoner_monai.training.finish import best_checkpoint, save_whole
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 from medreasoner_monai.watch import Watch, pick
@@ -14,34 +15,43 @@ WORKER = "medreasoner_monai.training.sft_worker"
 
 def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
     """A checkpoint artifact: the fine-tuned model folder and its ``metrics.jsonl``."""
-    settings = context.settings.cold_start.model_dump(mode="json") | {"threads": context.threads}
-    prompt = context.settings.model.prompt
+    chosen, model = context.settings.cold_start, context.settings.model
+    settings = chosen.model_dump(mode="json")
+    prompt = model.prompt
 
     def make(draft: Draft, watch: Watch) -> None:
         job = {
             "model": str(base.path),
             "train": str(dataset.path / "train.parquet"),
+            "val": str(dataset.path / "val.parquet"),
             "folder": str(draft.scratch),
-            "out": str(draft.path),
             "prompt": prompt,
             "settings": settings,
-            "threads": settings["threads"],
+            "attention": model.attention,
+            "threads": context.threads,
         }
         with tracked(context, "cold start", draft, settings, {"dataset": dataset, "base": base}) as run:
 
             def row(values: dict[str, float]) -> None:
                 run.row(values)
-                watch.step(int(values["step"]), int(values["total"]), **pick(values, "loss", "mean_token_accuracy"))
+                watch.step(
+                    int(values["step"]),
+                    int(values["total"]),
+                    **pick(values, "loss", "eval_loss", "mean_token_accuracy"),
+                )
 
-            run_worker(WORKER, job, draft.scratch, row)
+            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed)
             (draft.scratch / METRICS).replace(draft.path / METRICS)
             run.curves(read_rows(draft.path / METRICS))
+        best = best_checkpoint(draft.scratch / "checkpoints")
+        draft.facts["step"] = int(best.name.rpartition("-")[2])
+        save_whole(best, base.path, draft.path)
         write_note(draft.path, prompt=prompt, stage="cold start", dataset=dataset.digest, base=base.digest)
 
     return context.stage(
         "cold-start",
         make,
         inputs={"dataset": dataset, "base": base},
-        settings={**settings, "prompt": prompt},
+        settings={**settings, "prompt": prompt, "attention": model.attention, "threads": context.threads},
         title="cold start",
     )

@@ -1,4 +1,4 @@
-"""DeepSpeed settings for GRPO."""
+"""DeepSpeed settings for a training."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import os
 from typing import Any
 
 
-def deepspeed_config(zero_stage: int, *, gpu: bool) -> dict[str, Any]:
+def deepspeed_config(zero_stage: int, *, gpu: bool, offload: str = "none") -> dict[str, Any]:
     """The DeepSpeed config for a ZeRO stage; ``auto`` values are filled in by transformers' trainer.
+
+    Parameters
+    ----------
+    offload:
+        ``none``, ``optimizer`` (its states in the machine's memory) or ``all`` (the weights too, stage 3).
 
     On CPU the optimiser is torch's own: DeepSpeed's CPU Adam would have to be compiled and is made for offloading.
     """
+    zero: dict[str, Any] = {
+        "stage": zero_stage,
+        "overlap_comm": gpu,
+        "contiguous_gradients": True,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    }
+    if offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    if offload == "all":
+        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
     return {
         "train_batch_size": "auto",
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
         "gradient_clipping": "auto",
         "bf16": {"enabled": gpu},
-        "zero_optimization": {
-            "stage": zero_stage,
-            "overlap_comm": gpu,
-            "contiguous_gradients": True,
-            "stage3_gather_16bit_weights_on_model_save": True,
-        },
+        "zero_optimization": zero,
         "optimizer": {
             "type": "AdamW",
             "params": {

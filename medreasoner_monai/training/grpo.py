@@ -8,7 +8,8 @@ from pathlib import Path
 
 from medreasoner_monai.artifacts import Artifact, Draft
 from medreasoner_monai.context import Context
-from medreasoner_monai.errors import ConfigError, StageFailedError
+from medreasoner_monai.errors import StageFailedError
+from medreasoner_monai.training.finish import best_checkpoint
 from medreasoner_monai.training.launch import COMPLETIONS, METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 from medreasoner_monai.watch import Watch, pick
@@ -18,54 +19,49 @@ SHARDS = "shards"
 
 
 def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
-    """An artifact with the last checkpoint's ZeRO shards, ``metrics.jsonl`` and a sample of completions.
-
-    Raises
-    ------
-    ConfigError
-        If a step's completions cannot be shared out evenly over the ranks.
-    """
-    chosen = context.settings.grpo
-    at_once = chosen.micro_batch * chosen.deepspeed.processes * chosen.updates
-    if chosen.prompts * chosen.rollouts % at_once:
-        raise ConfigError(
-            f"grpo: {chosen.prompts} prompts x {chosen.rollouts} rollouts cannot be shared out evenly as micro_batch "
-            f"{chosen.micro_batch} x {chosen.deepspeed.processes} processes x {chosen.updates} updates; make the "
-            f"product divisible by {at_once}"
-        )
-    settings = chosen.model_dump(mode="json") | {"threads": context.threads}
-    prompt = context.settings.model.prompt
+    """An artifact with the best checkpoint's ZeRO shards, ``metrics.jsonl`` and a sample of completions."""
+    chosen, model = context.settings.grpo, context.settings.model
+    settings = chosen.model_dump(mode="json")
+    prompt = model.prompt
 
     def make(draft: Draft, watch: Watch) -> None:
         job = {
             "model": str(start.path),
             "train": str(dataset.path / "train.parquet"),
+            "val": str(dataset.path / "val.parquet"),
             "folder": str(draft.scratch),
             "prompt": prompt,
             "settings": settings,
-            "threads": settings["threads"],
+            "attention": model.attention,
+            "threads": context.threads,
         }
         with tracked(context, "GRPO", draft, settings, {"dataset": dataset, "start": start}) as run:
 
             def row(values: dict[str, float]) -> None:
                 run.row(values)
-                watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "kl"))
+                watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "eval_reward", "kl"))
 
-            run_worker(WORKER, job, draft.scratch, row, processes=chosen.deepspeed.processes)
+            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed)
             (draft.scratch / METRICS).replace(draft.path / METRICS)
             if (draft.scratch / COMPLETIONS).is_file():
                 (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)
                 run.file(draft.path / COMPLETIONS)
             run.curves(read_rows(draft.path / METRICS))
-        keep_shards(draft.scratch / "checkpoints" / f"checkpoint-{chosen.steps * chosen.updates}", draft.path / SHARDS)
+        best = best_checkpoint(draft.scratch / "checkpoints")
+        draft.facts["step"] = int(best.name.rpartition("-")[2])
+        keep_shards(best, draft.path / SHARDS)
 
     return context.stage(
-        "grpo", make, inputs={"dataset": dataset, "start": start}, settings={**settings, "prompt": prompt}, title="GRPO"
+        "grpo",
+        make,
+        inputs={"dataset": dataset, "start": start},
+        settings={**settings, "prompt": prompt, "attention": model.attention, "threads": context.threads},
+        title="GRPO",
     )
 
 
 def keep_shards(checkpoint: Path, out: Path) -> None:
-    """Keep of a trainer's checkpoint what DeepSpeed sharded: ``latest`` and the step folder it names.
+    """Keep of a trainer's checkpoint what DeepSpeed sharded: ``latest``, the step folder it names, and adapters.
 
     Raises
     ------
@@ -80,7 +76,9 @@ def keep_shards(checkpoint: Path, out: Path) -> None:
         shutil.rmtree(out)
     out.mkdir()
     shutil.copytree(checkpoint / tag, out / tag)
-    shutil.copy2(latest, out / "latest")
+    for name in ("latest", "adapter_config.json", "adapter_model.safetensors"):
+        if (checkpoint / name).is_file():
+            shutil.copy2(checkpoint / name, out)
 
 
 def sample_completions(folder: Path) -> list[dict[str, object]]:

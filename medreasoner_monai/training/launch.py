@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.artifacts import write_json
-from medreasoner_monai.errors import StageFailedError
+from medreasoner_monai.config_training import DeepSpeedSettings
+from medreasoner_monai.errors import ConfigError, StageFailedError, StoppedError
 from medreasoner_monai.processes import die_with_parent
+from medreasoner_monai.training.failures import ERRORS, first_error
+
+log = logging.getLogger("medreasoner")
 
 METRICS = "metrics.jsonl"
 COMPLETIONS = "completions.jsonl"
 LOG = "worker.log"
+RANK_LOG = "rank-{}.log"
+STOP = "stop"
+"""A file of this name in a training's folder asks for an end; it reaches ranks on every machine that shares it."""
+STOPPED = "stopped.json"
 Row = dict[str, Any]
 
 
 def run_worker(
-    module: str, job: Mapping[str, Any], folder: Path, on_row: Callable[[Row], None], *, processes: int = 1
+    module: str,
+    job: Mapping[str, Any],
+    folder: Path,
+    on_row: Callable[[Row], None],
+    *,
+    spread: DeepSpeedSettings | None = None,
+    note: Callable[[str], None] = log.info,
 ) -> None:
-    """Run ``python -m module job.json`` on ``processes`` ranks until it ends.
+    """Run ``python -m module job.json`` on the ranks that ``spread`` asks for (one without it) until it ends.
+
+    An exception here, Ctrl-C or SIGTERM ask the ranks to save a checkpoint and end; a second one ends them at once.
 
     Parameters
     ----------
@@ -34,31 +55,35 @@ def run_worker(
     job:
         What it is to do, JSON-able.
     folder:
-        Its own folder: job, log, metrics and checkpoints lie there, also after a kill.
+        Its own folder: job, logs, metrics and checkpoints lie there, also after a kill. Ranks on other machines must
+        see it under the same path.
     on_row:
         Called with each row of metrics as it is written.
+    note:
+        Told what a person who waits should know.
 
     Raises
     ------
     StageFailedError
-        If it ends with an error; the message holds the error's last line and where the whole log is.
+        If it ends with an error; the message holds the first error of any rank and where the whole log is.
+    StoppedError
+        If it was asked to end and saved where it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     job_file, log_file = folder / "job.json", folder / LOG
     write_json(job_file, job)
-    target = ["-m", module, str(job_file)]
-    if processes == 1:
-        command = [sys.executable, *target]
-    else:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command += target
-    with log_file.open("ab") as log:
+    clear(folder)
+    shutil.rmtree(folder / ERRORS, ignore_errors=True)
+    if spread is not None and spread.nodes > 1:
+        check_port(spread.port)
+    with log_file.open("ab") as log_to, sigterm_raises():
         worker = subprocess.Popen(
-            command,
-            stdout=log,
+            command(module, job_file, spread),
+            stdout=log_to,
             stderr=subprocess.STDOUT,
             env=_environment(),
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no lock is taken
+            start_new_session=True,  # Ctrl-C is this process's to pass on
         )
         rows = Tail(folder / METRICS)
         try:
@@ -67,15 +92,81 @@ def run_worker(
                     on_row(row)
                 time.sleep(0.25)
         except BaseException:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait()
+            end(worker, folder, note, launched=spread is not None and spread.ranks > 1)
             raise
     for row in rows:
         on_row(row)
+    if (step := was_stopped(folder)) is not None and worker.returncode == 0:
+        raise StoppedError(f"stopped after step {step}, which is saved; the same command goes on from there")
     if worker.returncode != 0:
         raise StageFailedError(
-            f"{module} ended with {_status(worker.returncode)}: {_last_error(log_file)} ({log_file})"
+            f"{module} ended with {_status(worker.returncode)}: {first_error(folder / ERRORS, log_file)} ({log_file})"
         )
+
+
+def command(module: str, job_file: Path, spread: DeepSpeedSettings | None) -> list[str]:
+    """The command that starts a worker on its ranks.
+
+    One rank needs no launcher. Several on one machine are started by torch's, those on several machines by
+    DeepSpeed's, which logs in to each machine of the hostfile.
+    """
+    target = ["-m", module, str(job_file)]
+    if spread is None or spread.ranks == 1:
+        return [sys.executable, *target]
+    if spread.nodes == 1:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        return [*launcher, f"--nproc-per-node={spread.processes}", *target]
+    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", f"--hostfile={spread.hostfile}"]
+    launcher += [f"--num_nodes={spread.nodes}", f"--num_gpus={spread.processes}", f"--master_port={spread.port}"]
+    return [*launcher, "--no_local_rank", "--module", *target[1:]]
+
+
+def end(worker: subprocess.Popen[bytes], folder: Path, note: Callable[[str], None], *, launched: bool) -> None:
+    """Ask a worker to save and end, and wait for it; whoever loses patience asks a second time."""
+    (folder / STOP).touch()
+    if worker.poll() is None:
+        note("saving a checkpoint before ending; ask again to end at once")
+    try:
+        if not launched:  # a launcher would kill its ranks at a SIGTERM rather than let them save
+            worker.send_signal(signal.SIGTERM)
+        worker.wait()
+    except BaseException:
+        worker.kill()
+        worker.wait()
+        raise
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM becomes an exception, so that what is running can be ended in order; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise StoppedError("asked to stop; the same command goes on from the last checkpoint")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def check_port(port: int) -> None:
+    """See that ranks can meet at a port of this machine.
+
+    Raises
+    ------
+    ConfigError
+        If something else listens there.
+    """
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("", port))
+        except OSError as error:
+            raise ConfigError(f"port {port} cannot be used ({error.strerror}); set another: deepspeed.port") from None
 
 
 class Tail:
@@ -120,7 +211,16 @@ def _status(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _last_error(log_file: Path) -> str:
-    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-400:]
-    errors = [line.strip() for line in lines if "Error" in line and not line.startswith(" ")]
-    return errors[0] if errors else next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+def was_stopped(folder: Path) -> int | None:
+    """The step at which a training ended on request, if it did."""
+    try:
+        step: int = json.loads((folder / STOPPED).read_text(encoding="utf-8"))["step"]
+    except FileNotFoundError:
+        return None
+    return step
+
+
+def clear(folder: Path) -> None:
+    """Forget an earlier request."""
+    for name in (STOP, STOPPED):
+        (folder / name).unlink(missing_ok=True)

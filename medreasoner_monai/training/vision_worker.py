@@ -8,7 +8,6 @@ box and points, as the same kind of Fourier code that number tokens start with, 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from medreasoner_monai.geometry import convert
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.starter import number_code
 from medreasoner_monai.training.dataset import model_picture
-from medreasoner_monai.training.worker import Report, last_checkpoint, start
+from medreasoner_monai.training.worker import Report, last_checkpoint, main
 
 EPSILON = 1e-3
 WAVELENGTHS = 4
@@ -174,4 +173,4 @@ def train(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    train(start(sys.argv))
+    main(train)

@@ -1,29 +1,60 @@
-"""What the training processes share: the job file, determinism, reporting and checkpoints."""
+"""What the training processes share: the job file, determinism, reporting, checkpoints, and errors of every rank."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from medreasoner_monai.artifacts import write_json
 from medreasoner_monai.processes import die_with_parent
-from medreasoner_monai.training.launch import METRICS
+from medreasoner_monai.training.failures import ERRORS
+from medreasoner_monai.training.launch import METRICS, RANK_LOG
+
+Job = dict[str, Any]
 
 
-def start(argv: list[str]) -> dict[str, Any]:
-    """Tie this process to its parent's life, give it a fixed number of threads (results depend on it), read its job."""
+def main(train: Callable[[Job], None]) -> None:
+    """Run a training as its job file says; an error is noted by rank before it ends the process."""
     import torch
 
+    job: Job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    folder = Path(job["folder"])
+    if ranks > 1:
+        _own_log(folder / RANK_LOG.format(rank))
     die_with_parent()
-    job: dict[str, Any] = json.loads(Path(argv[1]).read_text(encoding="utf-8"))
+    # Results depend on how many threads compute.
     if job["threads"]:
-        torch.set_num_threads(job["threads"])
-    return job
+        torch.set_num_threads(max(1, job["threads"] // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    try:
+        train(job)
+    except Exception as error:
+        note = {"rank": rank, "time": time.time(), "type": type(error).__name__, "message": str(error)}
+        (folder / ERRORS).mkdir(exist_ok=True)
+        write_json(folder / ERRORS / f"rank-{rank}.json", note)
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Collectives that other ranks never answer must not keep this one from ending.
+        os._exit(1)
+
+
+def _own_log(path: Path) -> None:
+    """Send what this rank prints, also from native code, to a file of its own."""
+    with path.open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -34,12 +65,17 @@ def last_checkpoint(folder: Path) -> str | None:
     if not folder.is_dir():
         return None
     for path in folder.glob("checkpoint-*"):
-        if not _whole(path):
-            path.rename(path.with_name(f"broken-{path.name}-{os.getpid()}"))
+        if not whole(path):
+            # Several ranks look at once; the first to see it moves it.
+            try:
+                path.rename(path.with_name(f"broken-{path.name}-{os.getpid()}"))
+            except FileNotFoundError:
+                continue
     return get_last_checkpoint(str(folder))
 
 
-def _whole(checkpoint: Path) -> bool:
+def whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -101,14 +137,34 @@ def single_process_group() -> None:
     )
 
 
-def load_model(folder: str, *, gpu: bool, freeze_vision: bool) -> Any:
-    """The model to train, with its vision tower set aside if wished."""
+def load_model(folder: str, *, gpu: bool, freeze_vision: bool, attention: str = "auto") -> Any:
+    """The model to train, with its vision tower set aside if wished; says which attention it computes."""
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
 
+    chosen = choose_attention(attention, gpu=gpu)
+    print(f"attention: {chosen}", flush=True)  # noqa: T201 - into the training's log
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        folder, local_files_only=True, dtype=torch.bfloat16 if gpu else torch.float32
+        folder,
+        local_files_only=True,
+        dtype=torch.bfloat16 if gpu else torch.float32,
+        attn_implementation=chosen,
     )
     if freeze_vision:
         model.model.visual.requires_grad_(False)
     return model
+
+
+def choose_attention(wanted: str, *, gpu: bool) -> str:
+    """``auto`` is flash attention where it is installed and there is a GPU, else torch's own."""
+    from transformers.utils import is_flash_attn_2_available
+
+    if wanted != "auto":
+        return wanted
+    return "flash_attention_2" if gpu and is_flash_attn_2_available() else "sdpa"
+
+
+def vision_tower(model: Any) -> Any:
+    """A model's vision tower, adapters around it or not."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base.model.visual

@@ -1,0 +1,34 @@
+"""Flow: training alone, from data to a merged model; nothing is evaluated, promoted or packaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.base import base
+from flows.cold_start import cold_start
+from flows.common import Run
+from flows.curate import curate
+from flows.grpo import grpo
+from flows.merge import merge
+
+
+@flow(name="train", log_prints=False)
+def train(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> Path:
+    """Curate, cold start, GRPO and merge what has changed, and return the merged model's folder.
+
+    Parameters
+    ----------
+    config:
+        A file from configs/, or one like it.
+    workspace:
+        Where artifacts and tracking go.
+    overrides:
+        ``section.key=value`` each.
+    """
+    run = Run(config=config, workspace=workspace, overrides=overrides)
+    with run.context.workspace.held():
+        dataset = curate(run)
+        started = cold_start(run, dataset, base(run, dataset))
+        return merge(run, started, grpo(run, dataset, started))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medreasoner_monai import RESEARCH_USE, __version__
+from medreasoner_monai import RESEARCH_USE, __version__, cli_export
 from medreasoner_monai.cli_measure import register
 from medreasoner_monai.errors import MedReasonerError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 register(app)
+cli_export.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medreasoner_monai import RESEARCH_USE, __version__, cli_measure, cli_train
+from medreasoner_monai import RESEARCH_USE, __version__, cli_export, cli_measure, cli_train
 from medreasoner_monai.errors import MedReasonerError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 cli_measure.register(app)
 cli_train.register(app)
+cli_export.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -96,13 +96,13 @@ def _samples(source: PhantomSource | ParquetSource, split: str) -> Iterable[Samp
     return (
         s
         for s in parquet_samples(source.train)
-        if (not wants_val if isinstance(s, Reject) else _is_val(s, source) == wants_val)
+        if (not wants_val if isinstance(s, Reject) else in_val(s.group or s.id, source.val_share) == wants_val)
     )
 
 
-def _is_val(sample: Sample, source: ParquetSource) -> bool:
+def in_val(group: str, share: float) -> bool:
     """A fixed share of the groups, chosen by a digest of the group's name, so that adding data moves nothing."""
-    return zlib.crc32((sample.group or sample.id).encode()) / 2**32 < source.val_share
+    return zlib.crc32(group.encode()) / 2**32 < share
 
 
 class _Tally:

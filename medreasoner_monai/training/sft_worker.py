@@ -44,6 +44,7 @@ def train(job: Job) -> None:
         gpu=gpu,
         freeze_vision=settings.freeze_vision,
         attention=job["attention"],
+        half=not itself,
     )
     options: dict[str, Any] = {}
     if validated:

@@ -137,8 +137,12 @@ def single_process_group() -> None:
     )
 
 
-def load_model(folder: str, *, gpu: bool, freeze_vision: bool, attention: str = "auto") -> Any:
-    """The model to train, with its vision tower set aside if wished; says which attention it computes."""
+def load_model(folder: str, *, gpu: bool, freeze_vision: bool, attention: str = "auto", half: bool = True) -> Any:
+    """The model to train, with its vision tower set aside if wished; says which attention it computes.
+
+    ``half`` loads bfloat16 on a GPU: right where the optimiser keeps float32 copies (DeepSpeed) or moves other weights
+    (adapters), since small steps vanish in bfloat16.
+    """
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
 
@@ -147,7 +151,7 @@ def load_model(folder: str, *, gpu: bool, freeze_vision: bool, attention: str = 
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
         folder,
         local_files_only=True,
-        dtype=torch.bfloat16 if gpu else torch.float32,
+        dtype=torch.bfloat16 if gpu and half else torch.float32,
         attn_implementation=chosen,
     )
     if freeze_vision:

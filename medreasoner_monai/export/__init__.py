@@ -1,0 +1,1 @@
+"""Data, rewards and settings in the words of other training projects: LLaMA-Factory (SFT) and verl (GRPO)."""

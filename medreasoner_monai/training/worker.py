@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from medreasoner_monai.processes import die_with_parent
 from medreasoner_monai.training.launch import METRICS
+from medreasoner_monai.training.rows import finite_values
 
 
 def start(argv: list[str]) -> dict[str, Any]:
@@ -66,11 +66,7 @@ class Report(TrainerCallback):
         """One line a logged step."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        row = {"step": state.global_step, "total": state.max_steps}
-        for name, value in logs.items():
-            number = float(value)
-            if math.isfinite(number):
-                row[name] = number
+        row = {"step": state.global_step, "total": state.max_steps, **finite_values(logs)}
         with self.path.open("a", encoding="utf-8") as f:
             f.write(json.dumps(row) + "\n")
 

@@ -13,8 +13,10 @@ from typing import Any
 from medreasoner_monai.artifacts import Artifact, Draft, Store
 
 PACKAGE = "medreasoner_monai"
-# What these hold is part of a key by itself (settings), or decides no result (errors, progress).
-_NOT_CODE = {f"{PACKAGE}.{name}" for name in ("config", "errors", "watch", "stage", "artifacts", "processes")}
+# What these hold is part of a key by itself (settings), or decides no result (errors, progress, alarms).
+_NOT_CODE = {
+    f"{PACKAGE}.{name}" for name in ("config", "errors", "watch", "stage", "artifacts", "processes", "training.follow")
+}
 
 
 def run_stage(

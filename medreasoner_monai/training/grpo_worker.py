@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.rewards import RewardSuite, suite
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import deepspeed_config, prepare
-from medreasoner_monai.training.launch import COMPLETIONS
+from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.pictures_once import see_pictures_once
 from medreasoner_monai.training.worker import Report, last_checkpoint, load_model, single_process_group, start
 
@@ -32,9 +31,10 @@ def train(job: dict[str, Any]) -> None:
     chosen = suite(
         rewards["suite"], weights=rewards["weights"], point_overlap=rewards["point_overlap"], think=prompt.think
     )
+    functions: list[Any] = chosen.functions()
     trainer = GRPOTrainer(
         model=load_model(job["model"], gpu=gpu, freeze_vision=settings["freeze_vision"]),
-        reward_funcs=reward_functions(chosen, folder / COMPLETIONS, every=settings["save_every"] * settings["updates"]),
+        reward_funcs=functions,
         args=grpo_arguments(settings, chosen, folder, gpu=gpu),
         train_dataset=training_set(
             Path(job["train"]),
@@ -50,6 +50,7 @@ def train(job: dict[str, Any]) -> None:
     models: list[Any] = [m for m in (trainer.model, trainer.ref_model) if m is not None]
     for model in models:
         see_pictures_once(model.model.visual)
+    observe(trainer, folder, rewards=chosen, every=settings["save_every"] * settings["updates"])
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
 
 
@@ -88,24 +89,6 @@ def grpo_arguments(settings: dict[str, Any], chosen: RewardSuite, folder: Path, 
         report_to="none",
         disable_tqdm=True,
     )
-
-
-def reward_functions(chosen: RewardSuite, record: Path, *, every: int, keep: int = 4) -> list[Any]:
-    """The suite's functions, the first of which also writes down a few completions every so many steps."""
-    first, *rest = chosen.functions()
-
-    def recorded(completions: list[Any], trainer_state: Any = None, **columns: Any) -> list[float]:
-        values = first(completions, **columns)
-        step = trainer_state.global_step if trainer_state is not None else 0
-        if step % every == 0 and (trainer_state is None or trainer_state.is_world_process_zero):
-            with record.open("a", encoding="utf-8") as f:
-                for completion, sample in list(zip(completions, columns["id"], strict=True))[:keep]:
-                    text = completion if isinstance(completion, str) else completion[-1]["content"]
-                    f.write(json.dumps({"step": step, "id": sample, "text": text}) + "\n")
-        return values
-
-    recorded.__name__ = first.__name__
-    return [recorded, *rest]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from trl import SFTConfig, SFTTrainer
 from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.training.dataset import training_set
+from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.worker import Report, last_checkpoint, load_model, start
 
 
@@ -51,6 +52,7 @@ def train(job: dict[str, Any]) -> None:
     trainer = SFTTrainer(
         model=model, args=args, train_dataset=data, processing_class=processor, callbacks=[Report(folder)]
     )
+    observe(trainer, folder)
     trainer.train(resume_from_checkpoint=checkpoint)
     out = Path(job["out"])
     model.save_pretrained(out)

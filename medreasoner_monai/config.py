@@ -84,6 +84,9 @@ class TrackingSettings(Section):
     """MLflow and Prefect. Left empty, both live inside the workspace."""
 
     mlflow_uri: str | None = None
+    pictures: bool = Field(
+        False, description="send training pictures to a configured MLflow; in the workspace they are kept in any case"
+    )
     experiment: str = "medreasoner"
     model_name: str = "medreasoner"
     prefect_api_url: str | None = None

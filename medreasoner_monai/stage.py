@@ -13,10 +13,13 @@ from typing import Any
 from medreasoner_monai.artifacts import Artifact, Draft, Store
 
 PACKAGE = "medreasoner_monai"
-# What these hold is part of a key by itself (settings), or decides no result (errors, progress).
+# What these hold is part of a key by itself (settings), or decides no result (errors, progress, alarms).
 _NOT_CODE = {
-    f"{PACKAGE}.{name}" for name in ("config", "config_training", "errors", "watch", "stage", "artifacts", "processes")
-}
+    f"{PACKAGE}.{name}"
+    for name in (
+        "config", "config_training", "errors", "watch", "stage", "artifacts", "processes", "training.follow"
+    )
+}  # fmt: skip
 
 
 def run_stage(
@@ -69,7 +72,16 @@ def _reach(module: str) -> set[str]:
                 waiting += [node.module] + [
                     f"{node.module}.{a.name}" for a in node.names if _exists(node.module, a.name)
                 ]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_module(node.value):
+                waiting.append(node.value)  # one that is run in a process of its own
     return seen
+
+
+def _is_module(text: str) -> bool:
+    parent, dot, name = text.rpartition(".")
+    return (
+        bool(dot) and parent.split(".")[0] == PACKAGE and text.replace(".", "").isidentifier() and _exists(parent, name)
+    )
 
 
 @functools.cache

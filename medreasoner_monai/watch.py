@@ -22,6 +22,10 @@ class Watch(Protocol):
         """Something worth a line."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Something that is wrong: it stays to be read."""
+        ...
+
 
 class Silent:
     """Tells nobody."""
@@ -30,6 +34,9 @@ class Silent:
         """Nothing."""
 
     def note(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
         """Nothing."""
 
 
@@ -59,6 +66,10 @@ class LogWatch:
         """See :class:`Watch`."""
         log.info("%s: %s", self.stage, text)
 
+    def warn(self, text: str) -> None:
+        """See :class:`Watch`."""
+        log.warning("%s: %s", self.stage, text)
+
 
 class Terminal:
     """Live bars of all stages, with time left; for a person at a terminal."""
@@ -85,7 +96,7 @@ class Terminal:
     def stage(self, name: str) -> Iterator[Watch]:
         """A bar for one stage."""
         task = self.progress.add_task(name, total=None, values="")
-        bar = _Bar(self, task)
+        bar = _Bar(self, task, name)
         try:
             yield bar
         except BaseException:
@@ -98,9 +109,10 @@ class Terminal:
 
 
 class _Bar:
-    def __init__(self, terminal: Terminal, task: object) -> None:
+    def __init__(self, terminal: Terminal, task: object, name: str) -> None:
         self.terminal = terminal
         self.task = task
+        self.name = name
 
     def step(self, done: int, total: int, **values: float) -> None:
         shown = "  ".join(f"{k} {v:.3g}" for k, v in values.items())
@@ -108,6 +120,10 @@ class _Bar:
 
     def note(self, text: str) -> None:
         self.terminal.progress.update(self.task, values=text)  # type: ignore[arg-type]
+
+    def warn(self, text: str) -> None:
+        # Above the bars: beside them the next step would take its place.
+        self.terminal.console.print(f"{self.name}: {text}", style="yellow", markup=False, highlight=False)
 
 
 def format_seconds(seconds: float) -> str:

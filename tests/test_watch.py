@@ -15,7 +15,9 @@ def test_log_lines_are_spaced_but_the_last_step_is_always_told(caplog: pytest.Lo
     for done in range(1, 4):
         watch.step(done, 3, reward=0.12345)
     watch.note("merged")
-    assert [r.getMessage() for r in caplog.records] == ["grpo: 3/3, reward 0.123", "grpo: merged"]
+    watch.warn("odd")
+    assert [r.getMessage() for r in caplog.records] == ["grpo: 3/3, reward 0.123", "grpo: merged", "grpo: odd"]
+    assert [r.levelname for r in caplog.records] == ["INFO", "INFO", "WARNING"]
 
 
 def test_line_in_between_says_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,12 +40,21 @@ def test_values_are_picked_under_their_last_name() -> None:
     assert pick({"rewards/bbox_iou": 1, "loss": 2}, "rewards/bbox_iou", "absent") == {"bbox_iou": 1.0}
 
 
+def test_a_warning_stays_above_the_bars_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    with terminal.stage("grpo") as watch:
+        watch.warn("[bold] is no markup here")
+        watch.step(1, 2)
+    assert "grpo: [bold] is no markup here" in capsys.readouterr().err
+
+
 def test_terminal_and_silence_take_the_same_calls() -> None:
     terminal = Terminal()
     with terminal.stage("curate") as watch:
         for told in (watch, Silent()):
             told.step(1, 2, loss=0.5)
             told.note("half way")
+            told.warn("odd")
     assert terminal.progress.tasks[0].completed == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ class Tracking:
         """MLflow's client, telemetry off."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         from mlflow import MlflowClient
@@ -64,15 +65,20 @@ class TrackedRun:
                 self.client.log_param(self.id, prefix + key, str(value)[:500])
 
     def row(self, row: Mapping[str, float]) -> None:
-        """One step's metrics; steps that an earlier attempt logged are passed over."""
+        """One step's metrics; steps that an earlier attempt logged are passed over.
+
+        A validation has a row of its own beside that of its step, known by names that begin with ``eval_``.
+        """
         from mlflow.entities import Metric
 
         step = int(row["step"])
-        if self._seen.is_file() and step <= int(self._seen.read_text()):
+        validation = any(name.startswith("eval_") for name in row)
+        seen = self._seen.with_name(f"{self._seen.name}_validation") if validation else self._seen
+        if seen.is_file() and step <= int(seen.read_text()):
             return
         values = {k: v for k, v in row.items() if k not in ("step", "total")}
         self.client.log_batch(self.id, metrics=[Metric(k, v, 0, step) for k, v in values.items()])
-        self._seen.write_text(str(step))
+        seen.write_text(str(step))
 
     def figures(self, values: Mapping[str, float]) -> None:
         """Final figures."""
@@ -86,6 +92,15 @@ class TrackedRun:
     def document(self, value: Any, name: str) -> None:
         """Keep a JSON-able value with the run."""
         self.client.log_dict(self.id, value, name)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+        """Add rows to a table kept with the run; all have the same columns."""
+        columns = {column: [row[column] for row in rows] for column in rows[0]}
+        self.client.log_table(self.id, columns, name)
+
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag, to search runs by."""
+        self.client.set_tag(self.id, name, value[:5000])
 
     def finish(self) -> None:
         """The run is done."""

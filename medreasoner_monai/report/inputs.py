@@ -79,6 +79,8 @@ class ReportInputs:
         Addresses by name, and in ``how_to_open`` the command that makes them answer.
     completions : Sequence of Mapping
         A sample of GRPO's rollouts: ``step``, ``text``, ``reward``.
+    alarms : Sequence of Mapping
+        What went wrong while training: ``stage``, ``kind``, ``step``, ``message`` and ``cleared`` (a step, or None).
     model : Mapping
         Facts about the reasoner by name, shown as they are.
     """
@@ -100,6 +102,7 @@ class ReportInputs:
     links: Mapping[str, str] = field(default_factory=dict)
     how_to_open: str = ""
     completions: Sequence[Mapping[str, Any]] = ()
+    alarms: Sequence[Mapping[str, Any]] = ()
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def find(self, key: str) -> Evaluated | None:

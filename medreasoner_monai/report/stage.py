@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from medreasoner_monai.registry.stage import DECISION
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, Evaluated, ReportInputs
 from medreasoner_monai.report.page import write_report
 from medreasoner_monai.segmenters.registry import Choice
+from medreasoner_monai.training.alarms import read_alarms
 from medreasoner_monai.training.grpo import sample_completions
 from medreasoner_monai.training.launch import METRICS, read_rows
 
@@ -157,6 +158,11 @@ def report_inputs(
         links=links(context, run),
         how_to_open=f"medreasoner ui --workspace {space.root.name}",
         completions=sample_completions(run.grpo.path),
+        alarms=[
+            {"stage": stage, **asdict(alarm)}
+            for stage, artifact in (("Base", run.base), ("Cold start", run.cold_start), ("GRPO", run.grpo))
+            for alarm in read_alarms(artifact.path)
+        ],
         model=dict(run.base.facts),
     )
 

@@ -46,7 +46,7 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
             "settings": settings["vision"],
             "threads": settings["threads"],
         }
-        with tracked(context, "vision warm-up", draft, settings, {"dataset": dataset}) as run:
+        with tracked(context, "vision warm-up", draft, settings, {"dataset": dataset}, watch) as run:
 
             def row(values: dict[str, float]) -> None:
                 run.row(values)

@@ -30,7 +30,7 @@ def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
             "attention": model.attention,
             "threads": context.threads,
         }
-        with tracked(context, "cold start", draft, settings, {"dataset": dataset, "base": base}) as run:
+        with tracked(context, "cold start", draft, settings, {"dataset": dataset, "base": base}, watch) as run:
 
             def row(values: dict[str, float]) -> None:
                 run.row(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from PIL import Image
 
 from medreasoner_monai.answer import render
 from medreasoner_monai.data.schema import SCHEMA, read_task, truth_json
-from medreasoner_monai.geometry import Frame, convert
+from medreasoner_monai.geometry import Box, Frame, Points, convert
 from medreasoner_monai.prompts import Template
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
@@ -48,6 +49,23 @@ def training_row(row: dict[str, Any], processor: Any, prompt: Template, *, answe
         answer = render(info["trace"] if prompt.think else None, box, points)
         made["completion"] = [{"role": "assistant", "content": answer}]
     return made
+
+
+def row_truth(row: dict[str, Any]) -> tuple[Box, Points] | None:
+    """Box and points of a training row, in the model's frame.
+
+    None where there is nothing to find, or the target has no area in whole pixels of that frame.
+    """
+    values = json.loads(row["ground_truth"])
+    if values["bbox_2d"] is None:
+        return None
+    frame = Frame(int(row["frame_width"]), int(row["frame_height"]), "model")
+    x1, y1, x2, y2 = values["bbox_2d"]
+    (ax, ay), (bx, by) = values["point_2d"]
+    try:
+        return Box(x1, y1, x2, y2, frame), Points((ax, ay), (bx, by), frame)
+    except ValueError:
+        return None
 
 
 class _View:

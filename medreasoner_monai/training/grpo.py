@@ -35,7 +35,7 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
             "attention": model.attention,
             "threads": context.threads,
         }
-        with tracked(context, "GRPO", draft, settings, {"dataset": dataset, "start": start}) as run:
+        with tracked(context, "GRPO", draft, settings, {"dataset": dataset, "start": start}, watch) as run:
 
             def row(values: dict[str, float]) -> None:
                 run.row(values)

@@ -14,6 +14,7 @@ from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.training.arguments import lora_config, sft_arguments
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import prepare
+from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.stopping import Stop
 from medreasoner_monai.training.validation import Undisturbed, ValidateLast, has_rows
 from medreasoner_monai.training.worker import Job, Report, last_checkpoint, load_model, main, single_process_group
@@ -59,6 +60,7 @@ def train(job: Job) -> None:
         callbacks=[Report(folder), ValidateLast(), Stop(folder)],
         **options,
     )
+    observe(trainer, folder)
     trainer.train(resume_from_checkpoint=checkpoint)
 
 

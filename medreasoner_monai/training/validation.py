@@ -34,16 +34,11 @@ class Undisturbed:
     """A trainer whose validation draws the same each time and leaves the training's random numbers alone."""
 
     args: Any
-    validating = False
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         """See :meth:`transformers.Trainer.evaluate`."""
-        type(self).validating = True
-        try:
-            with own_randomness(self.args.seed + self.args.process_index):
-                return super().evaluate(*arguments, **options)  # type: ignore[misc]
-        finally:
-            type(self).validating = False
+        with own_randomness(self.args.seed + self.args.process_index):
+            return super().evaluate(*arguments, **options)  # type: ignore[misc]
 
 
 class ValidateLast(TrainerCallback):

@@ -22,6 +22,7 @@ from medreasoner_monai.geometry import convert
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.starter import number_code
 from medreasoner_monai.training.dataset import model_picture
+from medreasoner_monai.training.throughput import Throughput
 from medreasoner_monai.training.worker import Report, last_checkpoint, main
 
 EPSILON = 1e-3
@@ -166,6 +167,7 @@ def train(job: dict[str, Any]) -> None:
         data_collator=collate,
         callbacks=[Report(folder)],
     )
+    Throughput(trainer)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     out = Path(job["out"])
     model.save_pretrained(out)

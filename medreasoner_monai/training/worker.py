@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -19,6 +18,7 @@ from medreasoner_monai.artifacts import write_json
 from medreasoner_monai.processes import die_with_parent
 from medreasoner_monai.training.failures import ERRORS
 from medreasoner_monai.training.launch import METRICS, RANK_LOG
+from medreasoner_monai.training.rows import finite_values
 
 Job = dict[str, Any]
 
@@ -102,11 +102,7 @@ class Report(TrainerCallback):
         """One line a logged step."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        row = {"step": state.global_step, "total": state.max_steps}
-        for name, value in logs.items():
-            number = float(value)
-            if math.isfinite(number):
-                row[name] = number
+        row = {"step": state.global_step, "total": state.max_steps, **finite_values(logs)}
         with self.path.open("a", encoding="utf-8") as f:
             f.write(json.dumps(row) + "\n")
 

@@ -48,11 +48,12 @@ def test_mlflow_has_curves_pictures_and_the_champion(smoke: ChainRun) -> None:
     experiment = client.get_experiment_by_name("medreasoner")
     runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
     grpo = runs["GRPO"]
-    for name in ("reward", "rewards/format_think/mean", "rewards/bbox_iou/mean", "kl", "entropy"):
+    for name in ("reward", "rewards/format_think/mean", "rewards/bbox_iou/mean", "kl", "entropy", "grad_norm",
+                 "clip_ratio/region_mean", "time/rollout_share", "speed/completions_per_s"):  # fmt: skip
         assert name in grpo.data.metrics
     assert [s.step for s in client.get_metric_history(grpo.info.run_id, "reward")] == [1, 2, 3, 4]
     kept = {f.path for f in client.list_artifacts(grpo.info.run_id)}
-    assert {"curves", "completions.jsonl", "settings.json"} <= kept
+    assert {"curves", "completions", "completions.json", "completions.jsonl", "settings.json"} <= kept
     assert client.get_model_version_by_alias("medreasoner", "champion").tags["decision"] == "promote"
 
 

@@ -156,6 +156,18 @@ def test_a_number_that_is_none_is_a_dash(inputs: ReportInputs, split: Path) -> N
     assert not re.search(r'="[^"]*(nan|None)%?"', without_pictures)
 
 
+def test_alarms_have_their_table_only_if_there_are_any(page: str, inputs: ReportInputs, split: Path) -> None:
+    assert 'id="alarms"' not in page
+    given = [
+        {"stage": "GRPO", "kind": "kl_runaway", "step": 7, "message": "KL is <b>2</b> nats.", "cleared": None},
+        {"stage": "Cold start", "kind": "truncated", "step": 3, "message": "Cut off.", "cleared": 9},
+    ]
+    reader = Reader(render_page(replace(inputs, alarms=given), split))
+    assert "alarms" in reader.ids and reader.open == []
+    shown = reader.text[reader.text.index("Over at step") :]
+    assert shown.startswith("Over at step GRPO 7 kl runaway KL is <b>2</b> nats. – Cold start 3 truncated Cut off. 9")
+
+
 @pytest.mark.parametrize(("decision", "words"), [("promote", "Promoted"), ("refuse", "Not promoted")])
 def test_decision_with_its_checks(inputs: ReportInputs, split: Path, decision: str, words: str) -> None:
     checks = [{"name": "over champion", "passed": decision == "promote", "value": -0.02, "limit": -0.01, "text": "IoU"}]

@@ -88,3 +88,8 @@ def test_digest_follows_a_change_in_an_imported_module(tmp_path: Path, monkeypat
 
 def test_digests_of_different_modules_differ() -> None:
     assert code_digest(f"{PACKAGE}.answer") != code_digest(f"{PACKAGE}.geometry")
+
+
+def test_the_code_of_a_process_that_a_stage_starts_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = stage._reach(f"{PACKAGE}.training.grpo")
+    assert {f"{PACKAGE}.training.grpo_worker", f"{PACKAGE}.rewards.terms"} <= reached

@@ -1,0 +1,69 @@
+"""Validation leaves no trace in the training, and the best checkpoint is the one it found."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medreasoner_monai.errors import ArtifactError, StageFailedError
+from medreasoner_monai.training.finish import best_checkpoint, save_whole
+from medreasoner_monai.training.validation import own_randomness
+
+
+def draw() -> tuple[float, float, float]:
+    return torch.rand(()).item(), float(np.random.rand()), random.random()
+
+
+def test_what_is_drawn_within_is_the_same_each_time_and_unseen_outside() -> None:
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    undisturbed = [draw() for _ in range(3)]
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    seen = [draw()]
+    inside = []
+    for _ in range(2):
+        with own_randomness(5):
+            inside.append(torch.rand(3).tolist())
+            draw()
+        seen.append(draw())
+    assert seen == undisturbed
+    assert inside[0] == inside[1]
+
+
+def checkpoint(folder: Path, step: int, best: int | None) -> None:
+    (folder / f"checkpoint-{step}").mkdir(parents=True)
+    state = {"best_global_step": best}
+    (folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps(state))
+
+
+def test_the_best_is_kept_and_the_last_where_nothing_was_validated(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "a", 20, 20)
+    checkpoint(tmp_path / "a", 30, 20)
+    assert best_checkpoint(tmp_path / "a").name == "checkpoint-20"
+    checkpoint(tmp_path / "b", 90, None)
+    checkpoint(tmp_path / "b", 100, None)  # later than 90 by number, not by name
+    assert best_checkpoint(tmp_path / "b").name == "checkpoint-100"
+    checkpoint(tmp_path / "c", 30, 20)  # the best was not kept
+    assert best_checkpoint(tmp_path / "c").name == "checkpoint-30"
+    with pytest.raises(StageFailedError, match="no checkpoint"):
+        best_checkpoint(tmp_path / "d")
+
+
+def test_weights_that_are_not_the_whole_model_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "part")
+    weights = load_file(tmp_path / "part" / "model.safetensors")
+    dropped = min(weights)
+    save_file(
+        {k: v for k, v in weights.items() if k != dropped}, tmp_path / "part" / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(ArtifactError, match="does not hold the whole model"):
+        save_whole(tmp_path / "part", tiny_model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -17,11 +17,13 @@ from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import prepare
 from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.pictures_once import see_pictures_once
+from medreasoner_monai.training.prompts_once import read_prompts_once
 from medreasoner_monai.training.stopping import Stop
 from medreasoner_monai.training.validation import Undisturbed, ValidateLast, has_rows
 from medreasoner_monai.training.worker import (
     Job,
     Report,
+    bare,
     last_checkpoint,
     load_model,
     main,
@@ -65,6 +67,7 @@ def train(job: Job) -> None:
     for model in (trainer.model, trainer.ref_model):
         if model is not None:
             see_pictures_once(vision_tower(model))
+    read_prompts_once(bare(trainer.model))
     observe(trainer, folder, rewards=chosen, every=settings.save_every * settings.updates)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
 

@@ -164,7 +164,11 @@ def choose_attention(wanted: str, *, gpu: bool) -> str:
     return "flash_attention_2" if gpu and is_flash_attn_2_available() else "sdpa"
 
 
+def bare(model: Any) -> Any:
+    """A model without the adapters around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def vision_tower(model: Any) -> Any:
     """A model's vision tower, adapters around it or not."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return base.model.visual
+    return bare(model).model.visual

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,19 @@ def test_adapters_are_in_the_language_model_alone(tiny_model: Path) -> None:
     assert len(adapted) == 2 * 7 * 2
     assert all("lora_" in name and "language_model" in name for name in adapted)
     assert not any(p.requires_grad for p in vision_tower(model).parameters())
+
+
+def test_trl_takes_the_vllm_that_the_constraints_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl import import_utils
+
+    pins = (CONFIGS.parent / "constraints" / "python311.txt").read_text()
+    found = re.search(r"^vllm==(\S+)$", pins, re.MULTILINE)
+    assert found is not None
+    installed = {"vllm": found[1]}
+    monkeypatch.setattr(import_utils, "_is_package_available", lambda name, **_: (name in installed, installed[name]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it warns of a version it does not know
+        assert import_utils.is_vllm_available()
+    installed["vllm"] = "99.0"
+    with pytest.warns(UserWarning, match="supports vLLM versions"):
+        import_utils.is_vllm_available()

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medreasoner_monai import RESEARCH_USE, __version__
-from medreasoner_monai.cli_measure import register
+from medreasoner_monai import RESEARCH_USE, __version__, cli_measure, cli_train
 from medreasoner_monai.errors import MedReasonerError
 
 app = typer.Typer(
@@ -22,7 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-register(app)
+cli_measure.register(app)
+cli_train.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -139,12 +139,13 @@ def _fill_from_training(wrapped: Any, source: Source, base: Path) -> None:
     adapters = {adapter_of(name) for name in names} - {None}
     if NAME not in adapters:
         raise InputError(f"{source.folder} holds the adapters {sorted(map(str, adapters))}, expected {NAME!r}")
-    given = {live: source.tensors[name] for live, name in names.items() if adapter_of(live) == NAME}
-    parameters = dict(wrapped.named_parameters())
-    expected = {n: p.shape for n, p in parameters.items() if p.requires_grad}
+    # What PEFT leaves trainable: the adapter, and biases of the base if the config says so.
+    expected = {n: p.shape for n, p in wrapped.named_parameters() if p.requires_grad}
+    trained = {live for live in names if live in expected or adapter_of(live) == NAME}
+    given = {live: source.tensors[names[live]] for live in trained}
     _fits(expected, {n: t.shape for n, t in given.items()}, source, base)
     for live, name in names.items():
-        if adapter_of(live) is None:
+        if live not in trained and adapter_of(live) is None:
             _unchanged(wrapped, live, source.tensors[name], source, base)
     wrapped.load_state_dict(given, strict=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.artifacts import object_digest, write_manifest
-from medreasoner_monai.errors import ArtifactError, InputError, nearest
+from medreasoner_monai.errors import InputError, nearest
 from medreasoner_monai.merging.card import write_card
 from medreasoner_monai.merging.lineage import lineage_of
 from medreasoner_monai.merging.source import PROBE, Source, open_source
@@ -79,7 +78,7 @@ def merge_to(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already; nothing is overwritten, choose another --out")
-    started = time.monotonic()
+    started, out = time.monotonic(), out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     partial.mkdir()
@@ -158,6 +157,7 @@ def merge_into(
 
     from medreasoner_monai.merging.adapter import is_adapter, merged_tensors
     from medreasoner_monai.merging.model import check_weights, write_weights
+    from medreasoner_monai.merging.probe import hold_against
 
     _check_dtype(dtype)
     source = open_source(shards, adapter)
@@ -186,7 +186,7 @@ def merge_into(
     facts = {key: value for key, value in facts.items() if value is not None}
     found = _find_probe(probe, source, shards)
     if found is not None:
-        facts["probe"] = _hold_against(found, out, stored=chosen)
+        facts["probe"] = hold_against(found, out, stored=chosen)
     write_note(out, **facts)
     write_card(out, name or out.name, facts)
     return facts
@@ -228,27 +228,6 @@ def _find_probe(given: Path | None, source: Source, shards: Path) -> Path | None
         return given
     places = (source.folder, shards, source.folder.parent)
     return next((p / PROBE for p in places if (p / PROBE).is_file()), None)
-
-
-def _hold_against(path: Path, out: Path, *, stored: str) -> dict[str, Any]:
-    from medreasoner_monai.merging.probe import Probe, check_probe, tolerance
-
-    probe = Probe.load(path)
-    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    layers = config["text_config"]["num_hidden_layers"] + config["vision_config"]["depth"]
-    difference = check_probe(out, probe)
-    allowed = tolerance(probe, layers, stored_rounded=stored != "float32")
-    if not difference <= allowed:
-        raise ArtifactError(
-            f"the merged model's logits differ by {difference:.3g} from those of the live model in {path}, at most "
-            f"{allowed:.3g} is allowed: shards and probe are not of one checkpoint, or --base is not what was trained"
-        )
-    return {
-        "max_abs_difference": difference,
-        "tolerance": allowed,
-        "dtype": probe.dtype,
-        "device": probe.device,
-    }
 
 
 class _Told:

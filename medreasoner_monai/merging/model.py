@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,8 @@ def write_weights(out: Path, config: Path, tensors: Mapping[str, Tensor], dtype:
         model.save_pretrained(out, max_shard_size=SHARD_SIZE)
     for path in out.glob("*.safetensors"):
         path.chmod((out / "config.json").stat().st_mode)  # safetensors gives them to their owner alone
+    del model, whole, made
+    gc.collect()  # a model's modules point at each other; it would still be there when it is read back
 
 
 def check_weights(out: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype, told: Told) -> int:
@@ -93,7 +96,10 @@ def check_weights(out: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype, 
         if not torch.equal(saved[live_name(name)], tensor.to(dtype if tensor.is_floating_point() else tensor.dtype)):
             raise ArtifactError(f"{name} was written differently from what the shards hold; is the disk sound?")
         told(name)
-    return sum(p.numel() for p in model.parameters())
+    parameters = sum(p.numel() for p in model.parameters())
+    del model, saved
+    gc.collect()
+    return parameters
 
 
 def _matched(tensors: Mapping[str, Tensor], expected: set[str], tied: set[str], config: Path) -> dict[str, str]:

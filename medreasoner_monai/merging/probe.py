@@ -21,7 +21,7 @@ from torch import Tensor
 from medreasoner_monai.errors import ArtifactError, InputError
 from medreasoner_monai.merging.model import load_model
 from medreasoner_monai.merging.source import PROBE
-from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.reasoners.folder import load_processor, read_config
 
 VERSION = "1"
 """Of picture and question; inputs of another version are not made again from the folder's processor."""
@@ -108,6 +108,27 @@ def check_probe(folder: Path, probe: Probe) -> float:
     model, _ = load_model(folder, getattr(torch, probe.dtype))
     difference = (_logits(model, probe.inputs, torch.device("cpu")) - probe.logits).abs().max().item()
     return math.inf if math.isnan(difference) else difference
+
+
+def hold_against(path: Path, folder: Path, *, stored: str) -> dict[str, Any]:
+    """Check a folder whose weights are ``stored`` in that precision; what there is to say about it.
+
+    Raises
+    ------
+    ArtifactError
+        If its logits differ by more than :func:`tolerance`.
+    """
+    probe = Probe.load(path)
+    config = read_config(folder)
+    layers = config["text_config"]["num_hidden_layers"] + config["vision_config"]["depth"]
+    difference = check_probe(folder, probe)
+    allowed = tolerance(probe, layers, stored_rounded=stored != "float32")
+    if not difference <= allowed:
+        raise ArtifactError(
+            f"the merged model's logits differ by {difference:.3g} from those of the live model in {path}, at most "
+            f"{allowed:.3g} is allowed: shards and probe are not of one checkpoint, or --base is not what was trained"
+        )
+    return {"max_abs_difference": difference, "tolerance": allowed, "dtype": probe.dtype, "device": probe.device}
 
 
 def tolerance(probe: Probe, layers: int, *, stored_rounded: bool) -> float:

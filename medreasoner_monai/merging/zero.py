@@ -195,17 +195,18 @@ def _same(at: Path, name: str, gathered: Callable[[], Tensor], used: Callable[[]
 
 @contextlib.contextmanager
 def _weights_only() -> Iterator[None]:
-    """DeepSpeed's tool asks torch to unpickle anything; this makes torch refuse."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+    """DeepSpeed's tool asks torch to unpickle anything; this makes torch refuse, whatever the user's setting is."""
+    forced = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "0"}
+    before = {name: os.environ.get(name) for name in forced}
+    os.environ.update(forced)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

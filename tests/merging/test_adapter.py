@@ -55,6 +55,26 @@ def test_adapter_is_added_to_its_base(tiny_model: Path, tmp_path: Path, rslora: 
     assert seen == parts.keys()
 
 
+@pytest.mark.parametrize("options", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "lora_only"}])
+@pytest.mark.parametrize("form", ["file", "shards"])
+def test_every_kind_of_lora_answers_as_it_did(
+    options: dict[str, Any], form: str, untied_model: Path, tmp_path: Path
+) -> None:
+    model = get_peft_model(load(untied_model), LoraConfig(r=4, target_modules=TARGETS, **options))
+    torch.manual_seed(3)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += torch.randn_like(parameter) / 20
+    probe = make_probe(model, load_processor(untied_model))
+    model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    if form == "shards":
+        torch.save(model.state_dict(), tmp_path / "adapter" / "model_world_size_1_rank_0.pt")
+    probe.save(tmp_path / "adapter")
+    assert merge_to(tmp_path / "out", tmp_path / "adapter", base=untied_model)["probe"]["max_abs_difference"] < 1e-5
+    plain = make_probe(load(untied_model), load_processor(untied_model))
+    assert (plain.logits - probe.logits).abs().max() > 1e-2
+
+
 def test_names_of_older_transformers_are_read(tiny_model: Path, tmp_path: Path) -> None:
     new = adapter(tiny_model, tmp_path / "new")
     old = shutil.copytree(new, tmp_path / "old")

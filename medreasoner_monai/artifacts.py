@@ -24,7 +24,18 @@ from medreasoner_monai.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
-_RECORDED = ("medreasoner-monai", "torch", "transformers", "trl", "deepspeed", "monai", "pydicom", "highdicom", "numpy")
+_RECORDED = (
+    "medreasoner-monai",
+    "torch",
+    "transformers",
+    "trl",
+    "deepspeed",
+    "peft",
+    "monai",
+    "pydicom",
+    "highdicom",
+    "numpy",
+)
 _CLOCK = ".seconds"
 
 
@@ -145,25 +156,42 @@ class Store:
             (partial / _CLOCK).write_text(f"{spent:.3f}")
         shutil.rmtree(draft.scratch)
         (partial / _CLOCK).unlink()
-        files = {str(p.relative_to(partial)): file_digest(p) for p in sorted(partial.rglob("*")) if p.is_file()}
-        write_json(
-            partial / MANIFEST,
-            {
-                "kind": kind,
-                "schema_version": SCHEMA_VERSION,
-                "key": key,
-                "digest": object_digest(files),
-                "inputs": dict(inputs),
-                "settings": settings,
-                "facts": draft.facts,
-                "packages": package_versions(),
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": round(spent, 2),
-                "files": files,
-                **(extra or {}),
-            },
+        write_manifest(
+            partial, kind, key=key, inputs=inputs, settings=settings, facts=draft.facts, seconds=spent, extra=extra
         )
         partial.replace(final)
+
+
+def write_manifest(
+    folder: Path,
+    kind: str,
+    *,
+    key: str,
+    inputs: Mapping[str, str],
+    settings: Any,
+    facts: Mapping[str, Any],
+    seconds: float,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Make a finished folder an artifact: write its manifest, with the sha256 of every file."""
+    files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    write_json(
+        folder / MANIFEST,
+        {
+            "kind": kind,
+            "schema_version": SCHEMA_VERSION,
+            "key": key,
+            "digest": object_digest(files),
+            "inputs": dict(inputs),
+            "settings": settings,
+            "facts": dict(facts),
+            "packages": package_versions(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 2),
+            "files": files,
+            **(extra or {}),
+        },
+    )
 
 
 def package_versions() -> dict[str, str]:

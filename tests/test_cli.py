@@ -12,7 +12,7 @@ from medreasoner_monai.cli import _marked
 from tests.integration.conftest import CONFIG, environment, medreasoner
 
 
-@pytest.mark.parametrize("command", ["run", "ground", "ui", "doctor"])
+@pytest.mark.parametrize("command", ["run", "merge", "ground", "ui", "doctor"])
 def test_help_teaches(command: str) -> None:
     done = medreasoner(command, "--help")
     assert done.returncode == 0

@@ -16,13 +16,13 @@ NOTE = "medreasoner.json"
 """Beside the model: the prompt template it was trained with, and its lineage. Absent in folders from elsewhere."""
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
-    """The model folder's config.
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.
 
     Raises
     ------
     InputError
-        If the folder lacks a config, weights or a processor, or holds another architecture.
+        If it has none, or is of another architecture.
     """
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -33,11 +33,34 @@ def check_folder(folder: Path) -> dict[str, Any]:
     architectures = config.get("architectures") or ["(none)"]
     if ARCHITECTURE not in architectures:
         raise InputError(f"{folder} holds {architectures[0]}, expected {ARCHITECTURE} (Qwen2.5-VL, Lingshu…)")
+    return config
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """The model folder's config.
+
+    Raises
+    ------
+    InputError
+        If the folder lacks a config, weights or a processor, or holds another architecture.
+    """
+    config = read_config(folder)
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no *.safetensors weights; merge or convert the checkpoint first")
+    check_processor(folder)
+    return config
+
+
+def check_processor(folder: Path) -> None:
+    """Refuse a folder without a processor.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     if not any((folder / n).is_file() for n in ("processor_config.json", "preprocessor_config.json")):
         raise InputError(f"{folder} has no processor (preprocessor_config.json); copy it from the base model")
-    return config
 
 
 def folder_digest(folder: Path) -> str:

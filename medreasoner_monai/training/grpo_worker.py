@@ -17,6 +17,7 @@ from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import prepare
 from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.pictures_once import see_pictures_once
+from medreasoner_monai.training.probing import KeepProbe
 from medreasoner_monai.training.prompts_once import read_prompts_once
 from medreasoner_monai.training.stopping import Stop
 from medreasoner_monai.training.validation import Undisturbed, ValidateLast, has_rows
@@ -61,7 +62,7 @@ def train(job: Job) -> None:
         train_dataset=questions("train", settings.steps * settings.prompts),
         eval_dataset=questions("val", settings.validate_samples) if validated else None,
         processing_class=processor,
-        callbacks=[Report(folder), ValidateLast(), Stop(folder, every=settings.updates)],
+        callbacks=[Report(folder), ValidateLast(), Stop(folder, every=settings.updates), KeepProbe()],
         peft_config=lora_config(settings.lora) if settings.lora else None,
     )
     for model in (trainer.model, trainer.ref_model):

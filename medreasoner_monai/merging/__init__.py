@@ -1,0 +1,1 @@
+"""What a training saved in pieces (ZeRO shards, FSDP shards, adapters) becomes one checked Hugging Face folder."""

@@ -1,0 +1,110 @@
+"""What there is to merge, recognised by the files in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from medreasoner_monai.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+PROBE = "probe.safetensors"
+"""What the live model answered, kept beside the shards."""
+
+
+class Gathered(Mapping[str, "Tensor"]):
+    """Tensors by name, each put together when it is asked for, so that one at a time lies in memory."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Trained weights in pieces.
+
+    ``tensors`` has them whole, by the names training gave them. ``half`` says that the training computed in bfloat16.
+    """
+
+    kind: Literal["ZeRO", "FSDP", "adapter"]
+    folder: Path
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    ranks: int = 1
+    stage: int | None = None
+    """Of ZeRO."""
+    step: int | None = None
+    half: bool = False
+    config: Path | None = None
+    """A folder with the model's config and tokenizer, where the training left one."""
+    adapter: Path | None = None
+    """A folder with the adapter's config, where there is one."""
+
+    def __str__(self) -> str:
+        if self.kind == "adapter":
+            return "a LoRA adapter"
+        return (
+            f"{self.kind}{f'-{self.stage}' if self.stage else ''} shards of {self.ranks} rank{'s' * (self.ranks > 1)}"
+        )
+
+
+def open_source(folder: Path, adapter: Path | None = None) -> Source:
+    """Recognise what a folder holds and open it.
+
+    Parameters
+    ----------
+    folder:
+        A DeepSpeed checkpoint (a trainer's ``checkpoint-N``, or the step folder itself), verl's FSDP shards (an
+        ``actor`` folder, or the step folder around it), a PEFT adapter, or a GRPO artifact.
+    adapter:
+        The folder with ``adapter_config.json``, when shards hold an adapter's weights and it is not beside them.
+
+    Raises
+    ------
+    InputError
+        If nothing is recognised, or the pieces are not complete and of one saving.
+    """
+    from medreasoner_monai.merging import adapter as peft
+    from medreasoner_monai.merging import fsdp, zero
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; --shards names the folder of a checkpoint")
+    for at in (folder, folder / "shards", folder / "actor"):
+        if zero.recognises(at):
+            return zero.open_zero(at, adapter)
+        if fsdp.recognises(at):
+            return fsdp.open_fsdp(at, adapter)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return peft.open_adapter(folder)
+    raise InputError(_unknown(folder))
+
+
+def _unknown(folder: Path) -> str:
+    steps = sorted(
+        (p.name for pattern in ("checkpoint-*", "global_step*") for p in folder.glob(pattern) if p.is_dir()),
+        key=lambda name: (len(name), name),
+    )
+    if steps:
+        return f"{folder} holds several savings ({', '.join(steps[-4:])}); name one, such as {folder / steps[-1]}"
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return f"{folder} is a whole model folder already; there is nothing to merge"
+    if any(folder.rglob("*.distcp")):
+        return f"{folder} is a checkpoint of torch.distributed.checkpoint, which is not read here; save it by rank"
+    return (
+        f"{folder} holds nothing that can be merged: no DeepSpeed checkpoint (latest, *_optim_states.pt), no FSDP "
+        f"shards (model_world_size_N_rank_R.pt), no adapter ({ADAPTER_CONFIG}, {ADAPTER_WEIGHTS})"
+    )

@@ -30,6 +30,24 @@ def own_randomness(seed: int) -> Iterator[None]:
             np.random.set_state(numpy_state)
 
 
+@contextmanager
+def greedy(trainer: Any) -> Iterator[None]:
+    """Answers without chance within, as the finished model gives them; nothing for a trainer that writes none."""
+    settings: list[tuple[Any, str, Any]] = [
+        (getattr(trainer, "generation_config", None), "do_sample", False),
+        (getattr(trainer, "vllm_generation", None), "temperature", 0.0),
+    ]
+    before = [(where, name, getattr(where, name)) for where, name, _ in settings if where is not None]
+    for where, name, value in settings:
+        if where is not None:
+            setattr(where, name, value)
+    try:
+        yield
+    finally:
+        for where, name, value in before:
+            setattr(where, name, value)
+
+
 class Undisturbed:
     """A trainer whose validation draws the same each time and leaves the training's random numbers alone."""
 
@@ -37,7 +55,7 @@ class Undisturbed:
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         """See :meth:`transformers.Trainer.evaluate`."""
-        with own_randomness(self.args.seed + self.args.process_index):
+        with own_randomness(self.args.seed + self.args.process_index), greedy(self):
             return super().evaluate(*arguments, **options)  # type: ignore[misc]
 
 

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings
 from medreasoner_monai.data.schema import write_split
+from medreasoner_monai.merging.merge import merge_to
 from medreasoner_monai.training.finish import best_checkpoint, save_whole
+from medreasoner_monai.training.grpo import keep_shards
 from medreasoner_monai.training.launch import METRICS, STOPPED, read_rows
 from tests.samples import sample
 from tests.training import ranks
@@ -126,8 +130,21 @@ def test_killed_at_a_random_step_it_resumes_to_the_same_curve(
     assert any(row["grad_norm"] > 0 for row in there.values()), "nothing was learnt, so nothing is shown"
     for step in there:
         assert here[step] == pytest.approx(there[step], rel=1e-5, abs=1e-7), f"step {step}, killed at {at}"
-    assert best_checkpoint(killed / "checkpoints").name == best_checkpoint(undisturbed / "checkpoints").name
+    best = best_checkpoint(killed / "checkpoints")
+    assert best.name == best_checkpoint(undisturbed / "checkpoints").name
+
+    # What the stage keeps of it, merged, answers as the live model did.
+    keep_shards(best, tmp_path / "kept")
+    facts = merge_to(tmp_path / "merged", tmp_path / "kept", base=model)
+    assert facts["probe"]["max_abs_difference"] <= 1e-4
+    assert weights_differ(model, tmp_path / "merged"), "the merged model is the one that training began with"
     assert {p.name for p in undisturbed.glob("rank-*.log")} == {"rank-0.log", "rank-1.log"}
+
+
+def weights_differ(one: Path, other: Path) -> bool:
+    a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
+    assert set(a) == set(b)
+    return any(not torch.equal(a[name].float(), b[name].float()) for name in a)
 
 
 def test_sharding_changes_nothing(model: Path, data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from medreasoner_monai.errors import ArtifactError, StageFailedError
 from medreasoner_monai.training.finish import best_checkpoint, save_whole
-from medreasoner_monai.training.validation import own_randomness
+from medreasoner_monai.training.validation import greedy, own_randomness
 
 
 def draw() -> tuple[float, float, float]:
@@ -32,6 +33,19 @@ def test_what_is_drawn_within_is_the_same_each_time_and_unseen_outside() -> None
         seen.append(draw())
     assert seen == undisturbed
     assert inside[0] == inside[1]
+
+
+def test_answers_are_greedy_within_and_drawn_outside() -> None:
+    trainer = SimpleNamespace(generation_config=SimpleNamespace(do_sample=True), vllm_generation=None)
+    with greedy(trainer):
+        assert trainer.generation_config.do_sample is False
+    assert trainer.generation_config.do_sample is True
+    served = SimpleNamespace(vllm_generation=SimpleNamespace(temperature=0.8))
+    with greedy(served):
+        assert served.vllm_generation.temperature == 0
+    assert served.vllm_generation.temperature == 0.8
+    with greedy(SimpleNamespace()):
+        pass  # the cold start writes no answers
 
 
 def checkpoint(folder: Path, step: int, best: int | None) -> None:

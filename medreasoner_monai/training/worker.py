@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -43,10 +43,21 @@ def main(train: Callable[[Job], None]) -> None:
         (folder / ERRORS).mkdir(exist_ok=True)
         write_json(folder / ERRORS / f"rank-{rank}.json", note)
         traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
         # Collectives that other ranks never answer must not keep this one from ending.
-        os._exit(1)
+        _leave(1)
+    if ranks > 1:
+        from torch import distributed
+
+        distributed.barrier()
+        # Taking the interpreter down beside gloo's threads ends in an abort now and then.
+        _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process here and now."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _own_log(path: Path) -> None:

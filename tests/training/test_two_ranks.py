@@ -57,6 +57,7 @@ def grpo_spec(model: Path, data: Path, folder: Path, zero: int, lora: bool, **ch
         "rollouts": 2,
         "micro_batch": 2,
         "max_completion": 40,
+        "warmup_steps": 0,
         "learning_rate": 1e-3,
         "save_every": SAVED,
         "validate_samples": 2,

@@ -32,6 +32,8 @@ def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live
     """
     settings = load_settings(config, overrides)
     check_ground(settings)
+    if settings.model.path is not None:  # a starter needs nothing that could be missing
+        check_training(settings, workspace)
     started = time.monotonic()
     with _prepared(settings, config, workspace, live=live) as (console, space):
         from flows.retrain import retrain
@@ -51,12 +53,8 @@ def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, l
     WorkspaceBusyError
         If another process works in the workspace.
     """
-    from medreasoner_monai.training.plan import plan
-
     settings = load_settings(config, overrides)
-    found = plan(settings, workspace, here=True)
-    if found.problems:
-        raise ConfigError("; ".join(found.problems))
+    check_training(settings, workspace)
     with _prepared(settings, config, workspace, live=live) as (_, space):
         from flows.train import train
 
@@ -86,6 +84,21 @@ def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) 
             stack.callback(show_on, None)
         stack.callback(send_last_logs)
         yield console, space
+
+
+def check_training(settings: Settings, workspace: Path) -> None:
+    """Look at files, memory, disk and machines before anything is started.
+
+    Raises
+    ------
+    ConfigError
+        With everything that is known to be wrong.
+    """
+    from medreasoner_monai.training.plan import plan
+
+    found = plan(settings, workspace, here=True)
+    if found.problems:
+        raise ConfigError("; ".join(found.problems))
 
 
 def check_ground(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from medreasoner_monai.errors import StageFailedError
-from medreasoner_monai.training.launch import LOG, METRICS, Tail, read_rows, run_worker
+from medreasoner_monai.config_training import DeepSpeedSettings
+from medreasoner_monai.errors import ConfigError, StageFailedError
+from medreasoner_monai.training.launch import LOG, METRICS, Tail, check_port, command, read_rows, run_worker
 
 # Writes two rows, then does what its job says.
 WORKER = """
@@ -127,3 +129,42 @@ def test_tail_reads_a_replaced_file_from_its_start(tmp_path: Path) -> None:
     new.write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "again": true}\n{"step": 4}\n')
     new.replace(path)
     assert [row["step"] for row in tail] == [1, 2, 3, 4]
+
+
+def test_a_port_that_is_taken_is_said_before_ranks_wait_for_each_other() -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} cannot be used .* deepspeed.port"):
+            check_port(port)
+    check_port(port)
+
+
+def test_each_spread_has_its_launcher(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    assert command("w", job, None) == command("w", job, DeepSpeedSettings()) == [sys.executable, "-m", "w", str(job)]
+    node = command("w", job, DeepSpeedSettings(processes=2))
+    assert node[:3] == [sys.executable, "-m", "torch.distributed.run"] and node[-3:] == ["-m", "w", str(job)]
+    hosts = DeepSpeedSettings(processes=8, nodes=2, hostfile=tmp_path / "hosts", port=29511)
+    many = command("w", job, hosts)
+    assert {f"--hostfile={tmp_path / 'hosts'}", "--num_nodes=2", "--num_gpus=8", "--master_port=29511"} <= set(many)
+    # What DeepSpeed's own launcher makes of it.
+    from deepspeed.launcher.runner import parse_args
+
+    read = parse_args(many[3:])
+    assert (read.user_script, read.user_args, read.module, read.no_local_rank) == ("w", [str(job)], True, True)
+    assert (read.num_nodes, read.num_gpus, read.master_port) == (2, 8, 29511)
+
+
+def test_terminated_it_passes_the_wish_on_and_says_so(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "job")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline().strip() == "row"
+    parent.send_signal(signal.SIGTERM)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode != 0 and "StoppedError: asked to stop" in said
+    with (tmp_path / "job" / "alive").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the worker that held it has ended

@@ -8,7 +8,8 @@ from typing import Any
 
 from medreasoner_monai.errors import ArtifactError, StageFailedError
 
-ADAPTER = "adapter_config.json"
+ADAPTER, LATEST = "adapter_config.json", "latest"
+"""What tells a checkpoint of adapters, and one of DeepSpeed's shards."""
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -35,30 +36,29 @@ def best_checkpoint(folder: Path) -> Path:
 
 
 def save_whole(checkpoint: Path, start: Path, out: Path) -> None:
-    """Save a checkpoint's weights as an ordinary model folder; adapters are merged into the model they began from.
+    """Save a checkpoint's weights as an ordinary model folder.
+
+    Shards are gathered and adapters merged into the model they began from, as ``medreasoner merge`` does it.
 
     Raises
     ------
     ArtifactError
         If the weights are not those of the whole model.
     """
+    if any((checkpoint / name).is_file() for name in (ADAPTER, LATEST)):
+        from medreasoner_monai.merging.merge import merge_into
+
+        merge_into(out, checkpoint, base=start)
+        return
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     from medreasoner_monai.reasoners.folder import load_processor
 
-    adapted = (checkpoint / ADAPTER).is_file()
-    source = start if adapted else checkpoint
     loaded: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        source, local_files_only=True, dtype="auto", output_loading_info=True
+        checkpoint, local_files_only=True, dtype="auto", output_loading_info=True
     )
     model, found = loaded
     if wrong := [*found["missing_keys"], *found["unexpected_keys"]]:
-        raise ArtifactError(
-            f"{source} does not hold the whole model: {', '.join(sorted(wrong)[:3])} missing or unknown"
-        )
-    if adapted:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload()
+        raise ArtifactError(f"{checkpoint} does not hold the whole model: {', '.join(sorted(wrong)[:3])}")
     model.save_pretrained(out)
     load_processor(start).save_pretrained(out)

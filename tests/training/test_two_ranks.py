@@ -208,6 +208,16 @@ def test_the_cold_start_is_spread_too(tiny_model: Path, data: Path, tmp_path: Pa
     for step, row in curve(tmp_path / "one").items():
         assert curve(tmp_path / "two")[step]["eval_loss"] == pytest.approx(row["eval_loss"], rel=2e-3)
 
+    for name in ("one", "two"):
+        save_whole(best_checkpoint(tmp_path / name / "checkpoints"), tiny_model, tmp_path / name / "model")
+    before, one, two = (
+        load_file(folder / "model.safetensors")
+        for folder in (tiny_model, tmp_path / "one" / "model", tmp_path / "two" / "model")
+    )
+    learnt = sum((one[n] - before[n]).abs().sum().item() for n in before)
+    apart = sum((one[n] - two[n]).abs().sum().item() for n in before)
+    assert 0 < apart + learnt and apart < 0.05 * learnt
+
 
 def wait_for(happens: Any, seconds: float = 240) -> None:
     end = time.monotonic() + seconds

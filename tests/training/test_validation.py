@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,3 +82,32 @@ def test_weights_that_are_not_the_whole_model_are_refused(tiny_model: Path, tmp_
     with pytest.raises(ArtifactError, match="does not hold the whole model"):
         save_whole(tmp_path / "part", tiny_model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_adapters_are_merged_into_what_they_began_from(tiny_model: Path, tmp_path: Path) -> None:
+    from peft import get_peft_model
+    from safetensors.torch import load_file
+
+    from medreasoner_monai.config_training import LoraSettings
+    from medreasoner_monai.training.arguments import lora_config
+    from medreasoner_monai.training.worker import load_model
+
+    torch.manual_seed(0)
+    model: Any = get_peft_model(
+        load_model(str(tiny_model), gpu=False, freeze_vision=True), lora_config(LoraSettings(rank=2, alpha=6))
+    )
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(tmp_path / "checkpoint")
+    save_whole(tmp_path / "checkpoint", tiny_model, tmp_path / "out")
+
+    adapter = load_file(tmp_path / "checkpoint" / "adapter_model.safetensors")
+    before, after = (load_file(f / "model.safetensors") for f in (tiny_model, tmp_path / "out"))
+    stem = "base_model.model.model.language_model.layers.1.mlp.up_proj"
+    change = 6 / 2 * adapter[f"{stem}.lora_B.weight"] @ adapter[f"{stem}.lora_A.weight"]
+    (name,) = (n for n in before if n.endswith("layers.1.mlp.up_proj.weight") and "visual" not in n)
+    assert change.abs().max() > 0.01
+    torch.testing.assert_close(after[name], before[name] + change)
+    untouched = next(n for n in before if "visual" in n)
+    assert torch.equal(after[untouched], before[untouched])

@@ -216,7 +216,7 @@ def test_the_cold_start_is_spread_too(tiny_model: Path, data: Path, tmp_path: Pa
     )
     learnt = sum((one[n] - before[n]).abs().sum().item() for n in before)
     apart = sum((one[n] - two[n]).abs().sum().item() for n in before)
-    assert 0 < apart + learnt and apart < 0.05 * learnt
+    assert apart + learnt > 0 and apart < 0.05 * learnt
 
 
 def wait_for(happens: Any, seconds: float = 240) -> None:

@@ -135,7 +135,11 @@ def test_deployed_to_a_server_and_run_from_there(smoke: ChainRun, prefect) -> No
         finished = states(prefect.variables["PREFECT_API_URL"])
     finally:
         worker.terminate()
-        worker.wait(60)
+        try:
+            worker.wait(60)
+        except subprocess.TimeoutExpired:  # now and then it waits for its own threads; the run is what is looked at
+            worker.kill()
+            worker.wait()
     assert (smoke.workspace / "report.html").is_file()
     assert finished == ["COMPLETED"]
 

@@ -18,10 +18,10 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types clean
+.PHONY: help setup demo test neighbours lint types clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  for example: make demo DICOM=path/to/series QUESTION="Which organ filters the blood?"'
 
 setup: $(STAMP) ## Make .venv and install everything with uv (quick when nothing changed)
@@ -32,6 +32,14 @@ demo: $(STAMP) ## Run the whole chain; takes DICOM=, QUESTION=, CONFIG= and WORK
 
 test: $(STAMP) ## Run every test; PYTEST_ARGS= is passed on
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+neighbours: $(STAMP) ## Hold the exports against LLaMA-Factory and verl, each in an environment of its own (gigabytes)
+	PATH="$$PATH:$$PWD/.venv/uv/bin"; for n in lf:llamafactory==0.9.5 verl:verl==0.9.1; do \
+		at=.venv/neighbours/$${n%%:*}; test -x $$at/bin/python || uv venv --quiet --python $(BIN)/python $$at; \
+		uv pip install --quiet --python $$at/bin/python $${n#*:} torch==2.13.0 torchvision==0.28.0 qwen-vl-utils || exit 1; done
+	MEDREASONER_LLAMAFACTORY_PYTHON=$$PWD/.venv/neighbours/lf/bin/python \
+	MEDREASONER_VERL_PYTHON=$$PWD/.venv/neighbours/verl/bin/python \
+		$(BIN)/python -m pytest tests/export/test_neighbours.py $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check format and lint rules (ruff)
 	$(BIN)/ruff format --check $(CODE)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medreasoner_monai.cli_measure import _progress
+from medreasoner_monai.cli_measure import progress
+
+if TYPE_CHECKING:
+    from medreasoner_monai.config import Settings
+    from medreasoner_monai.export.model import Model
+    from medreasoner_monai.export.rows import Splits
 
 Config = Annotated[Path, typer.Option(help="Settings in YAML, such as configs/paper.yaml.")]
 DataOption = Annotated[
@@ -54,16 +59,11 @@ def llama_factory(
 
     Example: medreasoner export llama-factory --config configs/paper.yaml --data train.parquet --out sft --gpus 4
     """
-    from medreasoner_monai.config import load_settings
     from medreasoner_monai.export.llama_factory import export_llama_factory
     from medreasoner_monai.export.llama_factory_settings import Machine
-    from medreasoner_monai.export.model import Model
-    from medreasoner_monai.export.rows import Splits
 
-    settings = load_settings(config, set_ or ())
-    splits = Splits.find(data, val, val_share)
-    asked = Model.open(settings.model, model)
-    with _progress("exporting") as watch:
+    settings, splits, asked = _opened(config, set_, data, val, val_share, model)
+    with progress("exporting") as watch:
         counts = export_llama_factory(settings, asked, splits, out, Machine(gpus, at_once, zero), watch)
     _told(counts, out)
 
@@ -83,18 +83,25 @@ def verl(
 
     Example: medreasoner export verl --config configs/paper.yaml --data dataset/ --model merged/ --out grpo --nodes 8
     """
-    from medreasoner_monai.config import load_settings
-    from medreasoner_monai.export.model import Model
-    from medreasoner_monai.export.rows import Splits
     from medreasoner_monai.export.verl import export_verl
     from medreasoner_monai.export.verl_settings import Cluster
 
-    settings = load_settings(config, set_ or ())
-    splits = Splits.find(data, val, val_share)
-    asked = Model.open(settings.model, model)
-    with _progress("exporting") as watch:
+    settings, splits, asked = _opened(config, set_, data, val, val_share, model)
+    with progress("exporting") as watch:
         counts = export_verl(settings, asked, splits, out, Cluster(nodes, gpus), watch)
     _told(counts, out)
+
+
+def _opened(
+    config: Path, overrides: list[str] | None, data: Path, val: Path | None, val_share: float, model: Path | None
+) -> tuple[Settings, Splits, Model]:
+    """What both exports begin with."""
+    from medreasoner_monai.config import load_settings
+    from medreasoner_monai.export.model import Model
+    from medreasoner_monai.export.rows import Splits
+
+    settings = load_settings(config, overrides or ())
+    return settings, Splits.find(data, val, val_share), Model.open(settings.model, model)
 
 
 def _told(counts: Mapping[str, int], out: Path) -> None:

@@ -96,7 +96,7 @@ def evaluate(
 
     asking = Asking(prompt, reader, max_new_tokens, model, key_variable, samples, temperature, abstain_under)
     chosen = segmenters(segmenter or ["classical"], cache)
-    with _progress("evaluating") as watch:
+    with progress("evaluating") as watch:
         done = evaluate_to(
             out,
             answerer(reasoner, asking),
@@ -228,7 +228,8 @@ def _part(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Any]:
+def progress(name: str) -> Iterator[Any]:
+    """A live bar at a terminal, a log line now and then elsewhere."""
     from medreasoner_monai.watch import LogWatch, Terminal
 
     if not sys.stderr.isatty():

@@ -77,12 +77,12 @@ def merge(
 
     Example: medreasoner merge --shards global_step_480/actor --out merged
     """
-    from medreasoner_monai.cli_measure import _progress
+    from medreasoner_monai.cli_measure import progress
     from medreasoner_monai.merging.merge import merge_to
     from medreasoner_monai.orchestration import quiet_environment
 
     quiet_environment()
-    with _progress("merging") as watch:
+    with progress("merging") as watch:
         facts = merge_to(out, shards, base=base, adapter=adapter, dtype=dtype, probe=probe, watch=watch)
     typer.secho(_told(facts), err=True)
     typer.secho(RESEARCH_USE, err=True)

@@ -70,7 +70,8 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
             assert found is not None, "all parts are done here"
             records[split] = found
         about = {"reasoner_digest": who.digest, "prompt_digest": who.prompt_digest, "dataset": dataset.digest}
-        write_records(draft.path / VALIDATION, records["val"], about)
+        if records["val"]:
+            write_records(draft.path / VALIDATION, records["val"], about)
         write_records(draft.path / SAMPLES, records["test"], about)
         limit = threshold(records["val"], records["test"], chosen.confidence.wanted)
         asked = {"answers": who.count, "temperature": who.temperature, "threshold": limit}
@@ -94,8 +95,11 @@ def threshold(validation: Sequence[Record], test: Sequence[Record], wanted: floa
     -------
     dict
         ``wanted``, ``reached``, ``value`` (None where not reached), and ``validation`` and ``test`` with the
-        ``coverage`` and ``quality`` there; where not reached, ``validation`` is its best and ``test`` is None.
+        ``coverage`` and ``quality`` there; where not reached, ``validation`` is its best (None where there are no
+        records) and ``test`` is None.
     """
+    if not validation:
+        return {"wanted": wanted, "reached": False, "value": None, "validation": None, "test": None}
     try:
         found = fit_threshold(*_columns(validation), wanted)
     except InputError:

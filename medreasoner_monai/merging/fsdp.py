@@ -34,7 +34,7 @@ class _Piece(Tensor):
     def __torch_dispatch__(  # type: ignore[override]  # torch's own is no method
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> NoReturn:
-        raise NotImplementedError("a piece is only looked at")
+        raise TypeError("a rank's piece of a DTensor is only looked at; nothing is computed with it")
 
 
 class _Record:

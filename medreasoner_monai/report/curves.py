@@ -17,8 +17,7 @@ from medreasoner_monai.report.text import finite, loose
 
 Rows = Sequence[Mapping[str, Any]]
 
-# Column to title, in the order of the page; TRL's names. Columns beside these, the reward terms and what begins with
-# eval or val are bookkeeping.
+# Column to title, in the order of the page; TRL's names. Columns beside these and the reward terms are bookkeeping.
 _TITLES = {
     "loss": "Loss",
     "mean_token_accuracy": "Token accuracy",
@@ -30,6 +29,8 @@ _TITLES = {
     "learning_rate": "Learning rate",
     "grad_norm": "Gradient norm",
 }
+# What a checkpoint is chosen by: the first that is there.
+_CHECKS = {"eval_reward": "Reward on validation, greedy", "eval_loss": "Loss on validation"}
 _TERM = re.compile(r"rewards/(?P<name>.+?)(?:/mean)?")
 INK, MUTED, GRID, LINE = "#1b2a36", "#5c6b78", "#dfe5ea", "#0f7285"
 _THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", LINE: "var(--accent)"}
@@ -80,7 +81,7 @@ def _quantities(rows: Rows) -> list[tuple[str, str]]:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     terms = [(c, f"Reward: {_words(m['name'])}") for c in columns if (m := _TERM.fullmatch(c))
              and not c.endswith("/std")]  # fmt: skip
-    checks = [(c, _words(c)) for c in columns if c.startswith(("eval", "val"))]
+    checks = [(c, title) for c, title in _CHECKS.items() if c in columns][:1]
     known = [(c, title) for c, title in _TITLES.items() if c in columns]
     first = [q for q in known if q[0] in ("loss", "mean_token_accuracy", "reward")]
     # Under GRPO the loss says little (it hovers around 0 whatever happens), so the rewards come before it.

@@ -52,7 +52,7 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
                 run.row(values)
                 watch.step(int(values["step"]), int(values["total"]), **pick(values, "loss"))
 
-            run_worker(WORKER, job, draft.scratch, row)
+            run_worker(WORKER, job, draft.scratch, row, note=watch.warn)
             (draft.scratch / METRICS).replace(draft.path / METRICS)
             run.curves(read_rows(draft.path / METRICS))
         write_note(draft.path, prompt=model.prompt, stage="base", dataset=dataset.digest)

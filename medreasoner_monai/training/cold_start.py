@@ -40,7 +40,7 @@ def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
                     **pick(values, "loss", "eval_loss", "mean_token_accuracy"),
                 )
 
-            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed)
+            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
             (draft.scratch / METRICS).replace(draft.path / METRICS)
             run.curves(read_rows(draft.path / METRICS))
         best = best_checkpoint(draft.scratch / "checkpoints")

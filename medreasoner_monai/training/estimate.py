@@ -188,9 +188,13 @@ def grpo(shape: Shape, settings: GrpoSettings, hardware: HardwareSettings, *, gp
 
 
 def disk(shape: Shape, settings: ColdStartSettings | GrpoSettings, *, gpu: bool) -> float:
-    """GB of checkpoints at the worst moment: those kept and the one being written, each with optimiser and weights."""
+    """GB of checkpoints at the worst moment: those kept and the one being written, each with optimiser and weights.
+
+    Of GRPO's the best is copied into the artifact when the others are still there.
+    """
+    copies = KEEP + 1 + isinstance(settings, GrpoSettings)
     moved = shape.trained(settings.lora, freeze_vision=settings.freeze_vision)
     width = 2 if gpu else 4
     if settings.lora is not None:
-        return (KEEP + 1) * (12 + width) * moved / GB
-    return (KEEP + 1) * (12 * moved + 2 * width * shape.parameters) / GB
+        return copies * (12 + width) * moved / GB
+    return copies * (12 * moved + 2 * width * shape.parameters) / GB

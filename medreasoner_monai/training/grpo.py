@@ -41,7 +41,7 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
                 run.row(values)
                 watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "eval_reward", "kl"))
 
-            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed)
+            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
             (draft.scratch / METRICS).replace(draft.path / METRICS)
             if (draft.scratch / COMPLETIONS).is_file():
                 (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)

@@ -125,7 +125,7 @@ def end(worker: subprocess.Popen[bytes], folder: Path, note: Callable[[str], Non
     """Ask a worker to save and end, and wait for it; whoever loses patience asks a second time."""
     (folder / STOP).touch()
     if worker.poll() is None:
-        note("saving a checkpoint before ending; ask again to end at once")
+        note("asked the training to save and end; ask again to end at once")
     try:
         if not launched:  # a launcher would kill its ranks at a SIGTERM rather than let them save
             worker.send_signal(signal.SIGTERM)

@@ -35,3 +35,8 @@ def test_what_cannot_be_reached_is_said_with_the_best() -> None:
 def test_where_no_test_answer_is_sure_enough_there_is_no_quality() -> None:
     found = threshold(VALIDATION, records((0.1, 0.9)), wanted=0.6)
     assert found["test"] == {"coverage": 0.0, "quality": None}
+
+
+def test_without_validation_nothing_is_fitted_and_nothing_fails() -> None:
+    found = threshold([], VALIDATION, wanted=0.6)
+    assert (found["reached"], found["value"], found["validation"], found["test"]) == (False, None, None, None)

@@ -74,7 +74,7 @@ class Wavering:
     name = digest = prompt_digest = "wavering"
 
     def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
-        raise NotImplementedError
+        raise AssertionError("a consensus asks for several answers")
 
     def sample(
         self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int

@@ -24,6 +24,11 @@ def test_without_rewards_the_loss_comes_first() -> None:
     assert list(curve_figures(rows)) == ["loss", "eval_loss", "learning_rate"]
 
 
+def test_of_validation_only_what_a_checkpoint_is_chosen_by_is_drawn() -> None:
+    checked = {"step": 5, "eval_loss": 1e-4, "eval_reward": 3.1, "eval_runtime": 2.0, "eval_samples_per_second": 40.0}
+    assert list(curve_figures([*ROWS, checked])) == ["reward", "reward_box_iou", "eval_reward", "loss"]
+
+
 def test_no_rows_and_no_finite_values_make_no_figure() -> None:
     assert curve_figures([]) == {}
     assert curve_figures([{"step": 1, "kl": float("nan")}, {"step": 2}]) == {}

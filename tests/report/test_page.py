@@ -219,6 +219,9 @@ def test_what_confidence_is_worth_is_a_section_of_its_own(inputs: ReportInputs, 
     section = shown[shown.index('id="confidence"') :].split("</section>")[0]
     assert section.count("<svg") == 2
     assert "asked 4 times" in section and "Under a confidence of 0.480" in section and "0.593" in section
+    unfitted = {**limit, "reached": False, "value": None, "validation": None, "test": None}
+    shown = render_page(replace(inputs, confidence={**sure, "threshold": unfitted}), split)
+    assert "There is no validation split to fit a threshold on." in shown
     never = {**limit, "reached": False, "value": None, "test": None}
     shown = render_page(replace(inputs, confidence={**sure, "threshold": never}), split)
     assert "No threshold reaches a mean box IoU of 0.60 on validation; the best is 0.610." in shown

@@ -71,6 +71,9 @@ def test_the_cache_of_a_ranks_rollouts(shape: Shape) -> None:
 def test_checkpoints_kept_and_the_one_being_written(shape: Shape) -> None:
     settings = ColdStartSettings(freeze_vision=False)
     assert estimate.disk(shape, settings, gpu=True) == pytest.approx(3 * (12 + 4) * shape.parameters / 1e9)
+    # GRPO's best is copied beside them.
+    everything = GrpoSettings(freeze_vision=False)
+    assert estimate.disk(shape, everything, gpu=True) == pytest.approx(4 * (12 + 4) * shape.parameters / 1e9)
 
 
 def test_gradient_checkpointing_trades_memory_for_time(shape: Shape) -> None:

@@ -33,14 +33,14 @@ class Limits:
     shrink:
         Least share of the key mask's area; what is smaller is taken for the structure's end.
     room:
-        The prompt's box is this share larger than the last mask on each side, so that the mask can grow.
+        The prompt's box is this share, and at least a pixel, larger than the last mask on each side, so that it can grow.
     """
 
     overlap: float = 0.5
     likeness: float = 0.5
     growth: float = 1.6
     shrink: float = 0.03
-    room: float = 0.04
+    room: float = 0.01
 
 
 class PromptCarrier:
@@ -106,5 +106,5 @@ def _histogram(image: Image, mask: Mask) -> NDArray[np.float64]:
     """Shares ``(bins,)`` of intensities inside the mask, smoothed a little: neighbouring grey levels are alike."""
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     counts = np.bincount(grey[mask] // (256 // _BINS), minlength=_BINS).astype(np.float64)
-    smooth = np.convolve(np.pad(counts, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    smooth = np.convolve(np.pad(counts, 2, mode="edge"), np.array([1, 4, 6, 4, 1]) / 16, mode="valid")
     return smooth / max(smooth.sum(), 1e-9)

@@ -41,7 +41,7 @@ def in_space(header: Dataset) -> bool:
 
 
 def position(series: Series, index: int) -> list[float]:
-    """Image Position (Patient) of a slice of a series in space: (x, y, z) in millimetres of its first pixel's centre."""
+    """Where the first pixel's centre of a slice lies: (x, y, z) in millimetres, for a series in space."""
     file, frame = series.locate(index)
     header = series.headers[file]
     item = group(header, frame, "PlanePositionSequence")

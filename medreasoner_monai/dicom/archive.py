@@ -66,8 +66,8 @@ def unpack(path: Path) -> Unpacked:
         return Unpacked(path)
     except _UNREADABLE as error:
         raise DicomError(
-            f"{path}: the zip archive cannot be unpacked ({type(error).__name__}); it may be damaged, encrypted, or too "
-            "large for the disk: unpack it yourself and give the folder"
+            f"{path}: the zip archive cannot be unpacked ({type(error).__name__}); it may be damaged, "
+            "encrypted, or too large for the disk: unpack it yourself and give the folder"
         ) from error
 
 

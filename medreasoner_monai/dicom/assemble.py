@@ -18,7 +18,13 @@ from medreasoner_monai.dicom.repair import repair
 from medreasoner_monai.dicom.stack import Series
 from medreasoner_monai.dicom.windows import display_notes
 
-_PLACE = ("ImagePositionPatient", "ImageOrientationPatient")
+_GROUPS = {
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PlaneOrientationSequence": "ImageOrientationPatient",
+    "PixelMeasuresSequence": "PixelSpacing",
+}
+_RIGHT = ("three numbers", "two perpendicular directions", "two positive numbers")
+_CROSS_SECTIONS = ("CT", "MR", "PT")
 _CHUNK = 1 << 20
 
 
@@ -41,7 +47,7 @@ def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept:
     problems = [m.problem for m in members if m.problem]
     for member in members:
         repairs.update([*member.repairs, *repair(member.header)])
-        seen.update([*member.notes, *display_notes(member.header)])
+        seen.update([*member.notes, *display_notes(member.header), *_missing(member.header)])
     files, copies, clashes = _without_copies(members)
     if copies:
         repairs["second file with the same SOP Instance UID left out"] += copies
@@ -145,7 +151,7 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
                 done[f"{what}: place in space and measures left out"] += 1
     if done:
         for file in files:
-            for keyword in (*_PLACE, "FrameOfReferenceUID"):
+            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
                 if keyword in file.header:
                     delattr(file.header, keyword)
             if geometry.pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
@@ -155,15 +161,20 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
 
 def _nonsense(header: Dataset) -> Iterator[str]:
     for frame, plane in enumerate(geometry.planes_of(header, 0)):
-        if plane.position is None and _given(header, frame, "PlanePositionSequence", "ImagePositionPatient"):
-            yield "ImagePositionPatient is not three numbers"
-            return
-        if plane.axes is None and _given(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient"):
-            yield "ImageOrientationPatient is not two perpendicular directions"
-            return
-        if _given(header, frame, "PixelMeasuresSequence", "PixelSpacing") and not geometry.pixel_spacing(header, frame):
-            yield "PixelSpacing is not two positive numbers"
-            return
+        usable = (plane.position is not None, plane.axes is not None, geometry.pixel_spacing(header, frame) is not None)
+        for right, (group, keyword), what in zip(usable, _GROUPS.items(), _RIGHT, strict=True):
+            if not right and _given(header, frame, group, keyword):
+                yield f"{keyword} is not {what}"
+                return
+
+
+def _missing(header: Dataset) -> Iterator[str]:
+    """What cross-sectional images must have (PS3.3 C.7.6.2, type 1), and these have not."""
+    if header.get("Modality") not in _CROSS_SECTIONS:
+        return
+    for group, keyword in _GROUPS.items():
+        if not all(_given(header, frame, group, keyword) for frame in range(frames(header))):
+            yield f"no {keyword}, which {header.Modality} images must have"
 
 
 def _given(header: Dataset, frame: int, group: str, keyword: str) -> bool:

@@ -46,7 +46,7 @@ def only(ranked: Sequence[Ranked]) -> tuple[Series, str] | None:
         return ranked[0].series, "the only image series" + (f", though it is {aside}" if aside else "")
     if len(proper) != 1:
         return None
-    left = "; ".join(f"…{r.series.key[-12:]} is {r.aside}" for r in ranked if r.aside)
+    left = "; ".join(f"{r.series.summary().split()[0]} is {r.aside}" for r in ranked if r.aside)
     return proper[0].series, f"the only series of images proper ({left})"
 
 

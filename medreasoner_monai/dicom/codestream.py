@@ -6,6 +6,7 @@ Markers: JPEG ISO/IEC 10918-1 B.1, JPEG-LS ISO/IEC 14495-1 C.2, JPEG 2000 ISO/IE
 
 from __future__ import annotations
 
+from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes, RLELossless
 
 _JP2 = b"\x00\x00\x00\x0cjP  "
@@ -60,24 +61,38 @@ def fault(frame: bytes, syntax: UID, rows: int, columns: int, frame_bytes: int) 
     return None
 
 
+def precision(frame: bytes) -> int:
+    """Bits of a sample as the codestream says; 0 where it does not."""
+    if frame.startswith(b"\xff\xd8"):
+        at = _frame_marker(frame)
+        return 0 if at is None else frame[at + 4]
+    return int(get_j2k_parameters(frame).get("precision", 0))
+
+
 def _size(frame: bytes) -> tuple[int, int] | None:
     """(rows, columns) of a JPEG family codestream."""
     if frame.startswith(b"\xff\xd8"):
-        return _jpeg_size(frame)
+        at = _frame_marker(frame)
+        return None if at is None else (_word(frame, at + 5), _word(frame, at + 7))
     # A JP2 file wraps the codestream in boxes; SOC and SIZ always stand together.
     at = frame.find(b"\xff\x4f\xff\x51") + 8
     if at < 8 or len(frame) < at + 16:
         return None
-    width, height, left, top = (int.from_bytes(frame[at + i : at + i + 4]) for i in (0, 4, 8, 12))
+    width, height, left, top = (int.from_bytes(frame[at + i : at + i + 4], "big") for i in (0, 4, 8, 12))
     return height - top, width - left
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+def _frame_marker(frame: bytes) -> int | None:
+    """Where the start-of-frame segment of a JPEG or JPEG-LS codestream begins."""
     at = 2
     while at + 9 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker in _FRAME_MARKERS:
-            return int.from_bytes(frame[at + 5 : at + 7]), int.from_bytes(frame[at + 7 : at + 9])
+            return at
         # Before another marker, FF may be repeated as filling.
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(frame[at + 2 : at + 4])
+        at += 1 if marker == 0xFF else 2 + _word(frame, at + 2)
     return None
+
+
+def _word(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], "big")

@@ -37,8 +37,9 @@ def listed(directory: Dataset) -> Listing:
     Records point to their first child and their next sibling by place in the file (PS3.3 F.3.2.2). Damaged pointers
     leave files without a series; they are never followed in a circle.
     """
-    records = {getattr(r, "seq_item_tell", None): r for r in directory.get("DirectoryRecordSequence") or []}
-    records.pop(None, None)
+    items = directory.get("DirectoryRecordSequence") or []
+    # An item without a place in the file cannot be pointed to; -1, -2, … are no places.
+    records = {int(getattr(r, "seq_item_tell", None) or -i): r for i, r in enumerate(items, 1)}
     found: Listing = defaultdict(list)
     seen: set[int] = set()
     for record in records.values():

@@ -66,7 +66,9 @@ def render_slice(dataset: Dataset, frame: int = 0, window: int | Window | None =
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             return _show(dataset, frame, stored, window)
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError) as error:
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom raises many kinds on damaged elements
         raise DicomError(
             f"{name(dataset)}: the attributes that say how to show it are damaged ({type(error).__name__}); "
             "export the series again"

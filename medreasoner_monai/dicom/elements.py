@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, repeater_has_tag
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 from medreasoner_monai.errors import DicomError
@@ -40,9 +43,31 @@ _NEEDED = {
     "PlaneOrientationSequence",
     "PixelMeasuresSequence",
 }
+_SINGLE = {
+    *COUNTS,
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "PhotometricInterpretation",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "VOILUTFunction",
+}
+_NUMBERS = {"DS", "IS", "FL", "FD", "US", "SS", "UL", "SL"}
 _DEEPEST = 16
 # What writers use for one another without harm (PS3.5 6.2; unknown VRs are told from the dictionary).
 _INTERCHANGED = ({"OB", "OW"}, {"US", "SS"}, {"LO", "SH"}, {"ST", "LT", "UT"}, {"IS", "DS"}, {"UL", "SL"})
+
+
+class _WrongValueError(ValueError):
+    """Its message completes "the attribute is …"; it never has a value in it."""
 
 
 @dataclass
@@ -56,6 +81,9 @@ class Elements:
 def decode(dataset: Dataset, path: Path) -> Elements:
     """Convert every element, in sequences too; damaged ones are taken out of ``dataset``.
 
+    Private elements at the top level are taken out as well, unread: nothing here uses them, they can be most of a
+    header, and nobody knows what they say about a patient.
+
     Raises
     ------
     DicomError
@@ -63,8 +91,9 @@ def decode(dataset: Dataset, path: Path) -> Elements:
     """
     found = Elements()
     found.notes += _oddities(dataset)
+    for tag in [t for t in dataset.keys() if t.is_private]:  # noqa: SIM118 - iterating a data set decodes it
+        del dataset[tag]
     _decode_all(dataset, path, found, 0)
-    _check_counts(dataset, path)
     found.repairs[:] = dict.fromkeys(found.repairs)
     return found
 
@@ -79,12 +108,13 @@ def _decode_all(dataset: Dataset, path: Path, found: Elements, depth: int) -> No
         try:
             element = dataset[tag]
             items = list(element.value) if element.VR == "SQ" else []
+            _check_value(element)
         except Exception as error:  # pydicom raises many kinds on damaged elements
             keyword = keyword_for_tag(tag)
             if keyword in _NEEDED:
+                why = str(error) if isinstance(error, _WrongValueError) else f"damaged ({type(error).__name__})"
                 raise DicomError(
-                    f"{path}: {keyword} in the header is damaged ({type(error).__name__}); "
-                    "copy the file again or remove it"
+                    f"{path}: {keyword} in the header is {why}; copy the file again or remove it"
                 ) from error
             del dataset[tag]
             found.repairs.append(f"damaged {keyword or tag} left out")
@@ -93,22 +123,33 @@ def _decode_all(dataset: Dataset, path: Path, found: Elements, depth: int) -> No
             _decode_all(item, path, found, depth + 1)
 
 
-def _check_counts(dataset: Dataset, path: Path) -> None:
-    """Damaged headers give text where numbers belong; refused here, so that nobody behind has to doubt them."""
-    for keyword in COUNTS:
-        try:
-            int(dataset.get(keyword) or 0)
-        except (TypeError, ValueError, OverflowError):
-            raise DicomError(
-                f"{path}: {keyword} in the header is not a number; copy the file again or remove it"
-            ) from None
+def _check_value(element: DataElement) -> None:
+    """What pydicom lets pass: text, infinity or several values where one number belongs.
+
+    Raises
+    ------
+    _WrongValueError
+        If it is not what the attribute may hold.
+    """
+    value = element.value
+    many = list(value) if isinstance(value, MultiValue | list) else [value]
+    if element.keyword in _SINGLE and len(many) != 1:
+        raise _WrongValueError("not a single value")
+    if element.keyword and dictionary_VR(element.tag) in _NUMBERS:
+        for each in many:
+            if each in (None, ""):
+                continue
+            if not (isinstance(each, int | float | Decimal) and isfinite(each)):
+                raise _WrongValueError("not a number")
+            if element.keyword in COUNTS and each != int(each):
+                raise _WrongValueError("not a whole number")
 
 
 def _oddities(dataset: Dataset) -> Iterator[str]:
     """What the standard rules out at the top level: order (PS3.5 7.1), tags and VRs (PS3.6)."""
     last, ordered = -1, True
     for tag in sorted(dataset.keys()):
-        element = dataset.get_item(tag, keep_deferred=True)
+        element: DataElement | RawDataElement = dataset.get_item(tag, keep_deferred=True)
         tell = element.value_tell if isinstance(element, RawDataElement) else element.file_tell
         if tell is not None:
             ordered, last = ordered and tell > last, max(tell, last)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -70,6 +73,23 @@ def read(path: Path) -> Dataset:
 
 
 @private()
+def load(path: Path) -> Dataset:
+    """The whole data set, its header decoded as by :func:`read_header`, its pixel data left in the file where large.
+
+    Raises
+    ------
+    DicomError
+        As :func:`read_header`.
+    """
+    dataset = _read(path)[0]
+    pixels = _take_pixels(dataset)
+    decode(dataset, path)
+    if pixels is not None:
+        dataset[pixels.tag] = pixels
+    return dataset
+
+
+@private()
 def read_header(path: Path) -> File:
     """The data set without pixel data, after a look at how many bytes of it there are.
 
@@ -79,11 +99,7 @@ def read_header(path: Path) -> File:
         As :func:`read`.
     """
     dataset, repairs = _read(path)
-    # Before the elements are decoded, which would read the pixels.
-    pixels = dataset.get_item("PixelData", keep_deferred=True) if "PixelData" in dataset else None
-    for keyword in _PIXEL_KEYWORDS:
-        if keyword in dataset:
-            del dataset[keyword]
+    pixels = _take_pixels(dataset)
     found = decode(dataset, path)
     check = check_pixels(dataset, pixels, path)
     notes = (*found.notes, *_meta_notes(dataset), *check.notes)
@@ -96,15 +112,41 @@ def _read(path: Path) -> tuple[Dataset, tuple[str, ...]]:
     try:
         # pydicom cannot go back into a deflated file.
         dataset = dcmread(path, force=bare, defer_size=None if deflated else _DEFERRED)
-        if dataset.file_meta.get("TransferSyntaxUID"):
-            return dataset, ()
+        repairs = _decode_meta(dataset.file_meta)
+        if syntax := dataset.file_meta.get("TransferSyntaxUID"):
+            if not isinstance(syntax, UID):
+                raise ValueError("several transfer syntaxes")
+            return dataset, repairs
         implicit, _ = dataset.original_encoding
     except Exception as error:  # pydicom raises many kinds on damaged files
         raise DicomError(
             f"{path}: the DICOM file is damaged or truncated ({type(error).__name__}); copy it again or remove it"
         ) from error
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return dataset, ("missing TransferSyntaxUID guessed from the data",)
+    return dataset, (*repairs, "missing TransferSyntaxUID guessed from the data")
+
+
+def _decode_meta(meta: Dataset) -> tuple[str, ...]:
+    """Take damaged elements out of the file's label; what it says stands in the data set too."""
+    damaged = []
+    for tag in list(meta.keys()):
+        try:
+            meta[tag]
+        except Exception:  # pydicom raises many kinds on damaged elements
+            damaged.append(f"damaged {keyword_for_tag(tag) or tag} left out")
+            del meta[tag]
+    return tuple(damaged)
+
+
+def _take_pixels(dataset: Dataset) -> DataElement | RawDataElement | None:
+    """Take pixel data out as they are, before elements are decoded, which would read them."""
+    pixels: DataElement | RawDataElement | None = None
+    if "PixelData" in dataset:
+        pixels = dataset.get_item("PixelData", keep_deferred=True)
+    for keyword in _PIXEL_KEYWORDS:
+        if keyword in dataset:
+            del dataset[keyword]
+    return pixels
 
 
 def _meta_notes(dataset: Dataset) -> Iterator[str]:
@@ -113,11 +155,7 @@ def _meta_notes(dataset: Dataset) -> Iterator[str]:
         ("MediaStorageSOPClassUID", "SOPClassUID"),
         ("MediaStorageSOPInstanceUID", "SOPInstanceUID"),
     ):
-        try:
-            differs = label in dataset.file_meta and dataset.file_meta[label].value != dataset.get(keyword)
-        except Exception:  # pydicom raises many kinds on damaged elements
-            differs = True
-        if differs:
+        if label in dataset.file_meta and dataset.file_meta[label].value != dataset.get(keyword):
             yield f"{label} differs from {keyword}"
 
 

@@ -1,7 +1,7 @@
 """Where the slices of a series lie: their order in space, the distance between them, and what is odd about it.
 
-Positions and orientations are in the patient's coordinates and in millimetres (PS3.3 C.7.6.2.1.1); those of a multi-frame
-image come from its functional groups (PS3.3 C.7.6.16.2).
+Positions and orientations are in the patient's coordinates and in millimetres (PS3.3 C.7.6.2.1.1); those of a
+multi-frame image come from its functional groups (PS3.3 C.7.6.16.2).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Plane:
     @property
     def normal(self) -> Vector | None:
         """Unit vector across the slice, or None."""
-        return None if self.axes is None else np.cross(self.axes[:3], self.axes[3:])
+        return None if self.axes is None else np.asarray(np.cross(self.axes[:3], self.axes[3:]), dtype=np.float64)
 
 
 def planes_of(header: Dataset, file: int) -> list[Plane]:
@@ -71,7 +71,7 @@ def measure(header: Dataset, frame: int, group: str, keyword: str) -> object:
         items = header.get(sequence) or []
         inner = items[index].get(group) if index < len(items) else None
         if inner and inner[0].get(keyword) is not None:
-            return inner[0][keyword].value  # type: ignore[no-any-return]
+            return inner[0][keyword].value
     return header[keyword].value if header.get(keyword) is not None else None
 
 
@@ -88,15 +88,15 @@ def in_space(planes: Sequence[Plane]) -> bool:
     first = planes[0].axes if planes else None
     if first is None or any(p.position is None or p.axes is None for p in planes):
         return False
-    return all(bool(np.abs(p.axes - first).max() <= _PARALLEL) for p in planes)
+    return all(p.axes is not None and bool(np.abs(p.axes - first).max() <= _PARALLEL) for p in planes)
 
 
 def heights(planes: Sequence[Plane]) -> Vector | None:
     """Each plane's distance along the common normal in mm, ``(N,)``; None where they are not in one space."""
-    if not in_space(planes):
+    if not in_space(planes) or (normal := planes[0].normal) is None:
         return None
     positions = np.stack([p.position for p in planes if p.position is not None])
-    return np.asarray(positions @ planes[0].normal)
+    return np.asarray(positions @ normal)
 
 
 def places(along: Vector) -> NDArray[np.int64]:
@@ -183,7 +183,7 @@ def _axes(value: object) -> Vector | None:
     if axes is None:
         return None
     row, column = axes[:3], axes[3:]
-    off = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1), abs(float(row @ column)))
+    off = max(abs(float(np.linalg.norm(row)) - 1), abs(float(np.linalg.norm(column)) - 1), abs(float(row @ column)))
     return axes if off <= _ORTHONORMAL else None
 
 

@@ -46,7 +46,7 @@ _TELLING = (
 
 @dataclass(frozen=True)
 class Part:
-    """Slices in order; ``name`` says what tells them from the other parts, ``number`` counts from 1 (0 for the only)."""
+    """Slices in order; ``name`` says what tells them from other parts, ``number`` counts from 1 (0 for the only)."""
 
     planes: tuple[Plane, ...]
     name: str = ""

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset, uid
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
-from medreasoner_monai.dicom.codestream import fault
+from medreasoner_monai.dicom import isolated
+from medreasoner_monai.dicom.codestream import fault, precision
 from medreasoner_monai.dicom.encapsulated import encapsulated_problem
 from medreasoner_monai.errors import DicomError
 
@@ -32,6 +33,8 @@ _UNCOMPRESSED = {
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 }
+_SAFE = {"pillow", "pyjpegls", "pydicom", "pylibjpeg"}
+"""Decoders that raise on damaged frames; GDCM may end the process."""
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
 _OPTIONS = {
     "Rows": "rows",
@@ -121,11 +124,11 @@ def _length_problem(header: Dataset, element: RawDataElement, path: Path) -> tup
         return None, ()
     if excess < frame_bytes(header) and not any(_tail(element, excess, path)):
         return None, ("pixel data end in padding, left out",)
-    return (
+    problem = (
         f"{path}: {excess} bytes of pixel data more than Rows, Columns and NumberOfFrames describe; "
-        "the header is wrong, export the file again",
-        (),
+        "the header is wrong, export the file again"
     )
+    return problem, ()
 
 
 def _tail(element: RawDataElement, length: int, path: Path) -> bytes:
@@ -181,14 +184,38 @@ def _decode(dataset: Dataset, frame: int) -> NDArray[Any]:
     options |= {"pixel_keyword": "PixelData", "number_of_frames": frames(dataset)}
     if dataset.get("PlanarConfiguration") is None:
         options.pop("planar_configuration", None)
-    with _source(dataset) as (source, vr):
+    with _source(dataset) as (source, options["pixel_vr"]):
         if not syntax.is_encapsulated:
-            return decoder.as_array(source, index=frame, pixel_vr=vr, **options)[0]
+            return decoder.as_array(source, index=frame, **options)[0]
         one = get_frame(source, frame, number_of_frames=frames(dataset), extended_offsets=_offsets(dataset))
     if wrong := fault(one, syntax, int(dataset.Rows), int(dataset.Columns), int(frame_bytes(dataset))):
         raise DicomError(f"{name(dataset)}: frame {frame} is {wrong}; copy the file again")
     options["number_of_frames"] = 1
-    return decoder.as_array(encapsulate([one]), index=0, pixel_vr=vr, **options)[0]
+    plugin = _plugin(syntax, one, dataset)
+    if plugin in _SAFE:
+        return decoder.as_array(encapsulate([one]), index=0, decoding_plugin=plugin, **options)[0]
+    plain = {key: str(value) if isinstance(value, str) else int(value) for key, value in options.items()}
+    return isolated.decode(one, str(syntax), plain, plugin)
+
+
+def _plugin(syntax: uid.UID, frame: bytes, dataset: Dataset) -> str:
+    """The decoder to use: one that survives damaged frames wherever one can read the syntax.
+
+    A second decoder is not tried on what the first one refuses: it may fill up what is missing and say nothing.
+    """
+    deep = precision(frame) > 8
+    if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and not deep:
+        wanted = ["pillow"]
+    elif syntax in uid.JPEG2000TransferSyntaxes and not (deep and int(dataset.SamplesPerPixel) > 1):
+        wanted = ["pylibjpeg", "pillow"]
+    elif syntax in uid.JPEGLSTransferSyntaxes:
+        wanted = ["pyjpegls"]
+    elif syntax == uid.RLELossless:
+        wanted = ["pylibjpeg", "pydicom"]
+    else:
+        wanted = ["pylibjpeg", "gdcm"]
+    available = get_decoder(syntax).available_plugins
+    return next((p for p in wanted if p in available), "gdcm")
 
 
 def _check_size(dataset: Dataset, frame: int) -> None:
@@ -214,7 +241,7 @@ def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
 @contextmanager
 def _source(dataset: Dataset) -> Iterator[tuple[BinaryIO, str]]:
     """The pixel data as a stream at their start, and their VR."""
-    element = dataset.get_item("PixelData", keep_deferred=True)
+    element: DataElement | RawDataElement = dataset.get_item("PixelData", keep_deferred=True)
     if isinstance(element, RawDataElement) and element.value is None:
         with Path(str(dataset.filename)).open("rb") as f:
             f.seek(element.value_tell)

@@ -164,11 +164,14 @@ def _is_picture(header: Dataset) -> bool:
         and bool(header.get("Columns"))
         and bool(header.get("SeriesInstanceUID"))
         and bool(header.get("SOPInstanceUID"))
-        and header.get("Modality") not in _NOT_PICTURES
+        and str(header.get("Modality")) not in _NOT_PICTURES
     )
 
 
 def _kind(header: Dataset) -> str:
+    if header.get("Rows") and header.get("Columns") and str(header.get("Modality")) not in _NOT_PICTURES:
+        lost = [k for k in ("SeriesInstanceUID", "SOPInstanceUID") if not header.get(k)]
+        return f"image without {' and '.join(lost)}"
     value = str(header.get("Modality") or "")
     return value if value.isascii() and value.isalnum() and len(value) <= 8 else "unknown"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import geometry
-from medreasoner_monai.dicom.files import read
+from medreasoner_monai.dicom import files, geometry
 from medreasoner_monai.dicom.geometry import Plane
 from medreasoner_monai.dicom.pixels import frames
 
 _SHORT = 12
+_UID = re.compile(r"[0-9.]{1,64}(#\d+)?")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Series:
             If the file cannot be read (any more).
         """
         number, frame = self.locate(index)
-        return read(self.paths[number]), frame
+        return files.load(self.paths[number]), frame
 
     @cached_property
     def in_space(self) -> bool:
@@ -135,7 +136,7 @@ class Series:
 
     @cached_property
     def slice_distance(self) -> float | None:
-        """Millimetres between neighbouring slices along their normal (the median), else the slice thickness, else None."""
+        """Millimetres between neighbouring slices along their normal (the median), else their thickness, else None."""
         apart = geometry.distance(self.planes)
         if apart is not None or (len(self) > 1 and self.in_space):
             return apart  # several slices in one place have no distance
@@ -179,7 +180,8 @@ class Series:
         """One line for a list to choose from; nothing in it is free text of the file."""
         count, rows, columns = self.shape
         number = "?" if self.number is None else self.number
-        line = f"…{self.key[-_SHORT:]}  {self.modality}  {count} image(s)  {columns} x {rows}  series number {number}"
+        key = self.key if _UID.fullmatch(self.key) else "invalid UID"
+        line = f"…{key[-_SHORT:]}  {self.modality}  {count} image(s)  {columns} x {rows}  series number {number}"
         return f"{line}  ({self.part})" if self.part else line
 
     def explain(self) -> str:

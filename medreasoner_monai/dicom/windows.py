@@ -1,4 +1,4 @@
-"""From modality values to display values: the windows and lookup tables of a file (PS3.3 C.11.2), and which is taken."""
+"""From modality values to display values: windows and lookup tables of a file (PS3.3 C.11.2), and which is taken."""
 
 from __future__ import annotations
 
@@ -100,16 +100,26 @@ def display_notes(header: Dataset) -> Iterator[str]:
     """What the picture had to be made without, and which of several windows is taken; attribute names only."""
     if str(header.get("PhotometricInterpretation") or "") not in ("MONOCHROME1", "MONOCHROME2"):
         return
-    if header.get("Modality") == "CT" and not _has_rescale(header):
+    own = min(frames(header), len(header.get("PerFrameFunctionalGroupsSequence") or [])) or 1
+    yield from dict.fromkeys(note for frame in range(own) for note in _frame_notes(header, frame))
+
+
+def _frame_notes(header: Dataset, frame: int) -> Iterator[str]:
+    slope = measure(header, frame, _RESCALE, "RescaleSlope")
+    intercept = measure(header, frame, _RESCALE, "RescaleIntercept")
+    if header.get("Modality") == "CT" and None in (slope, intercept) and not header.get("ModalityLUTSequence"):
         yield "no RescaleSlope and RescaleIntercept in a CT: stored values are taken as they are"
-    for frame in range(min(frames(header), 1)):
-        slope = measure(header, frame, _RESCALE, "RescaleSlope")
-        if slope is not None and _numbers(slope)[:1] == [0.0]:
-            yield "RescaleSlope is zero: the picture is empty"
+    elif (slope is None) != (intercept is None):
+        yield "only one of RescaleSlope and RescaleIntercept, the other is taken as 1 or 0"
+    if slope is not None and _numbers(slope)[:1] == [0.0]:
+        yield "RescaleSlope is zero: the picture is empty"
     if has_table(header):
         return
-    named = _numbers(measure(header, 0, _VOI, "WindowCenter")), _numbers(measure(header, 0, _VOI, "WindowWidth"))
-    usable = windows(header)
+    named = (
+        _numbers(measure(header, frame, _VOI, "WindowCenter")),
+        _numbers(measure(header, frame, _VOI, "WindowWidth")),
+    )
+    usable = windows(header, frame)
     if not usable:
         why = "no usable window" if any(named) else "no window"
         how = f"centre {CT_WINDOW[0]:g}, width {CT_WINDOW[1]:g}" if header.get("Modality") == "CT" else "stretched"
@@ -118,18 +128,12 @@ def display_notes(header: Dataset) -> Iterator[str]:
         yield "a window without a positive width or a partner is left out"
     elif len(usable) > 1:
         yield f"{len(usable)} windows in the file, the first is shown"
-    function = measure(header, 0, _VOI, "VOILUTFunction")
+    function = measure(header, frame, _VOI, "VOILUTFunction")
     if function and str(function) not in _FUNCTIONS:
         yield "unknown VOILUTFunction taken as LINEAR"
 
 
-def _has_rescale(header: Dataset) -> bool:
-    if header.get("ModalityLUTSequence"):
-        return True
-    return all(measure(header, 0, _RESCALE, k) is not None for k in ("RescaleSlope", "RescaleIntercept"))
-
-
-def _numbers(value: object) -> list[float]:
+def _numbers(value: Any) -> list[float]:
     """A value of any multiplicity as numbers; what is no number becomes NaN, so that partners stay partners."""
     many = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
     found = []

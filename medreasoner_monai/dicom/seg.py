@@ -15,7 +15,7 @@ from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.space import in_space, position
-from medreasoner_monai.dicom.stack import as_stack, out_of_stack, with_shared_groups
+from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.errors import DicomError, MedReasonerError
 from medreasoner_monai.findings import Finding, Origin

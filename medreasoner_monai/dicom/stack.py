@@ -1,109 +1,201 @@
-"""Sources that highdicom does not take as they are: several frames without positions, orientations said frame by frame.
-
-highdicom wants several frames to have positions in space. A clip or a set of photographs has none. They are shown to it
-as a made-up stack, one millimetre apart, and everything that is made up is taken out of the object again: what stays
-says of each frame which frame of which image it belongs to, and nothing of where it lies.
-"""
+"""A series of images: headers in slice order, where each slice lies, and what had to be repaired or was noticed."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.tag import Tag
 
-from medreasoner_monai.dicom.provenance import new_uid
-from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom import files, geometry
+from medreasoner_monai.dicom.geometry import Plane
+from medreasoner_monai.dicom.pixels import frames
 
-_UPRIGHT = [1, 0, 0, 0, 1, 0]
-_MADE_UP = ("FrameOfReferenceUID", "PositionReferenceIndicator", "DimensionOrganizationType")
-_SHAREABLE = {"PlaneOrientationSequence": "ImageOrientationPatient", "PixelMeasuresSequence": "PixelSpacing"}
-
-
-def as_stack(series: Series) -> list[Dataset]:
-    """Headers like the series', in a made-up frame of reference; the series' own are left as they are."""
-    frame_of_reference = new_uid()
-    stack = []
-    for number, header in enumerate(series.headers):
-        copy = _copy(header)
-        for keyword in ("ImageOrientationSlide", "ImageCenterPointCoordinatesSequence", "SpacingBetweenSlices"):
-            if keyword in copy:
-                delattr(copy, keyword)
-        made_up = _place(number)
-        made_up.FrameOfReferenceUID = frame_of_reference
-        frames = int(header.get("NumberOfFrames") or 1)
-        if frames > 1:
-            made_up.SharedFunctionalGroupsSequence = [_shared()]
-            made_up.PerFrameFunctionalGroupsSequence = [_placed(i) for i in range(frames)]
-        copy.update(made_up)
-        stack.append(copy)
-    return stack
+_SHORT = 12
+_UID = re.compile(r"[0-9.]{1,64}(#\d+)?")
 
 
-def out_of_stack(seg: Dataset) -> None:
-    """Take what :func:`as_stack` made up out of a segmentation; a frame is told apart by its label instead."""
-    for keyword in _MADE_UP:
-        if keyword in seg:
-            delattr(seg, keyword)
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    del shared.PlaneOrientationSequence, shared.PixelMeasuresSequence
-    for item in seg.PerFrameFunctionalGroupsSequence:
-        slice_number = 1 - round(float(item.PlanePositionSequence[0].ImagePositionPatient[2]))
-        del item.PlanePositionSequence
-        item.FrameContentSequence[0].FrameLabel = f"source slice {slice_number}"
-    index = seg.DimensionIndexSequence[-1]
-    index.DimensionIndexPointer = Tag("FrameLabel")
-    index.FunctionalGroupPointer = Tag("FrameContentSequence")
-    index.DimensionDescriptionLabel = "Frame Label"
+@dataclass(frozen=True)
+class Series:
+    """One series of images, its slices in order. A multi-frame image counts each of its frames as a slice.
 
-
-def with_shared_groups(header: Dataset) -> Dataset:
-    """A multi-frame header whose orientation and spacing are shared, where all its frames say the same.
-
-    Scanners often repeat them frame by frame. Where frames differ, or they are shared already, it is the header itself.
+    Attributes
+    ----------
+    uid:
+        Series Instance UID.
+    headers:
+        One repaired data set a file, without pixel data, in slice order.
+    paths:
+        The files, in the same order.
+    repairs:
+        What had to be put right in memory; no patient data.
+    problems:
+        Files that cannot be used, with the reason; :func:`choose_series` refuses a series that has any.
+    notes:
+        What was noticed and needed no repair: a gap, a tilted gantry, padding, a window that is missing. No patient
+        data.
+    planes:
+        Each slice's file, frame and place, in slice order; by default frame by frame as the files have them.
+    part:
+        What tells this part from others of the same series that lie in the same places, such as
+        ``EchoTime, 1 of 2``; empty for a series of one part.
+    number_of_part:
+        Counted from 1; 0 for a series of one part. ``UID#2`` chooses the second.
+    because:
+        Why this series was chosen; empty before.
+    kept:
+        What must live as long as the series: the temporary folder of an unpacked archive.
     """
-    frames, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
-    if not frames or not shared:
-        return header
-    moved = Dataset()
-    for name, keyword in _SHAREABLE.items():
-        if name in shared[0]:
-            continue
-        values = {tuple(f[name].value[0].get(keyword) or ()) if f.get(name) else () for f in frames}
-        if len(values) == 1 and values != {()}:
-            moved.add(frames[0][name])
-    if not moved:
-        return header
-    item, changed, copy = _copy(shared[0]), Dataset(), _copy(header)
-    item.update(moved)
-    changed.SharedFunctionalGroupsSequence = [item]
-    copy.update(changed)
-    return copy
 
+    uid: str
+    headers: tuple[Dataset, ...]
+    paths: tuple[Path, ...]
+    repairs: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    planes: tuple[Plane, ...] = ()
+    part: str = ""
+    number_of_part: int = 0
+    because: str = ""
+    kept: object = field(default=None, repr=False, compare=False)
 
-def _copy(dataset: Dataset) -> Dataset:
-    """With the same elements; ``del`` and ``update`` leave the original alone, setting an attribute would not."""
-    copy = Dataset()
-    copy.update(dataset)
-    return copy
+    def __post_init__(self) -> None:
+        if not self.planes:
+            planes = [p for i, header in enumerate(self.headers) for p in geometry.planes_of(header, i)]
+            object.__setattr__(self, "planes", tuple(planes))
 
+    @property
+    def modality(self) -> str:
+        """Such as ``CT``; ``OT`` where the header has no such short code."""
+        value = str(self.headers[0].get("Modality") or "OT")
+        return value if value.isascii() and value.isalnum() and len(value) <= 8 else "OT"
 
-def _place(number: int) -> Dataset:
-    """Attributes of a slice; highdicom counts down the axis that such an orientation has for its normal."""
-    item = Dataset()
-    item.ImageOrientationPatient, item.ImagePositionPatient = _UPRIGHT, [0, 0, -number]
-    item.PixelSpacing, item.SliceThickness = [1, 1], 1
-    return item
+    @property
+    def number(self) -> int | None:
+        """Series Number, where there is a readable one."""
+        try:
+            return int(self.headers[0].SeriesNumber)
+        except (AttributeError, TypeError, ValueError):
+            return None
 
+    @property
+    def key(self) -> str:
+        """What chooses exactly this series or part: the UID, with ``#`` and the part's number."""
+        return f"{self.uid}#{self.number_of_part}" if self.number_of_part else self.uid
 
-def _shared() -> Dataset:
-    orientation, measures, shared = Dataset(), Dataset(), Dataset()
-    orientation.ImageOrientationPatient = _UPRIGHT
-    measures.PixelSpacing, measures.SliceThickness = [1, 1], 1
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-    return shared
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(slices, rows, columns)``."""
+        return (len(self), int(self.headers[0].Rows), int(self.headers[0].Columns))
 
+    def __len__(self) -> int:
+        """Number of slices: files, or frames of a multi-frame image."""
+        return len(self.planes)
 
-def _placed(number: int) -> Dataset:
-    position, frame = Dataset(), Dataset()
-    position.ImagePositionPatient = [0, 0, -number]
-    frame.PlanePositionSequence = [position]
-    return frame
+    def locate(self, index: int) -> tuple[int, int]:
+        """File and frame (both from 0) of the slice at ``index`` (from 0)."""
+        if not 0 <= index < len(self):
+            raise IndexError("slice index beyond the series")
+        plane = self.planes[index]
+        return plane.file, plane.frame
+
+    def sop_instance_uid(self, index: int) -> str:
+        """SOP Instance UID of the object that holds the slice."""
+        return str(self.headers[self.locate(index)[0]].SOPInstanceUID)
+
+    def load(self, index: int) -> tuple[Dataset, int]:
+        """The data set with pixel data that holds the slice, and the slice's frame in it (from 0).
+
+        Large pixel data stay in the file until a frame is rendered; then only that frame is read.
+
+        Raises
+        ------
+        DicomError
+            If the file cannot be read (any more).
+        """
+        number, frame = self.locate(index)
+        return files.load(self.paths[number]), frame
+
+    @cached_property
+    def in_space(self) -> bool:
+        """Whether each slice has a place in the patient's space, all with one orientation."""
+        return geometry.in_space(self.planes)
+
+    @cached_property
+    def spacing(self) -> tuple[float, float] | None:
+        """Millimetres between rows and between columns, or None where nothing can be measured.
+
+        Only Pixel Spacing counts: what lies at the detector of a projection X-ray is not what lies in the patient.
+        """
+        first = self.planes[0]
+        return geometry.pixel_spacing(self.headers[first.file], first.frame)
+
+    @cached_property
+    def slice_distance(self) -> float | None:
+        """Millimetres between neighbouring slices along their normal (the median), else their thickness, else None."""
+        apart = geometry.distance(self.planes)
+        if apart is not None or (len(self) > 1 and self.in_space):
+            return apart  # several slices in one place have no distance
+        return self._thickness("SpacingBetweenSlices") or self._thickness("SliceThickness")
+
+    @property
+    def voxel_ml(self) -> float | None:
+        """Volume of a voxel in millilitres, or None where spacing or slice distance is unknown (a projection X-ray)."""
+        if self.spacing is None or not self.slice_distance:
+            return None
+        return self.spacing[0] * self.spacing[1] * self.slice_distance / 1000
+
+    def position(self, index: int) -> tuple[float, float, float] | None:
+        """Centre of the slice's first pixel in the patient's coordinates (mm), or None where it is not known."""
+        self.locate(index)
+        at = self.planes[index].position
+        return None if at is None else (float(at[0]), float(at[1]), float(at[2]))
+
+    def in_stored_order(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Slices put back to how the files hold them, for writers that take ``headers`` as source images.
+
+        Parameters
+        ----------
+        values:
+            ``(slices, …)`` in slice order.
+
+        Returns
+        -------
+        ``(frames of all files, …)``; a frame that is no slice of this part is zero.
+        """
+        counts = [frames(h) for h in self.headers]
+        start = np.concatenate([[0], np.cumsum(counts)])
+        rows = [int(start[p.file]) + p.frame for p in self.planes]
+        if rows == list(range(int(start[-1]))):
+            return values
+        stored = np.zeros((int(start[-1]), *values.shape[1:]), dtype=values.dtype)
+        stored[rows] = values
+        return stored
+
+    def summary(self) -> str:
+        """One line for a list to choose from; nothing in it is free text of the file."""
+        count, rows, columns = self.shape
+        number = "?" if self.number is None else self.number
+        key = self.key if _UID.fullmatch(self.key) else "invalid UID"
+        line = f"…{key[-_SHORT:]}  {self.modality}  {count} image(s)  {columns} x {rows}  series number {number}"
+        return f"{line}  ({self.part})" if self.part else line
+
+    def explain(self) -> str:
+        """Which series this is, why it was chosen, what was repaired and what was noticed; a few lines."""
+        lines = [self.summary(), *([f"chosen: {self.because}"] if self.because else [])]
+        lines += [f"repaired: {what}" for what in self.repairs]
+        lines += [f"noticed: {what}" for what in self.notes]
+        return "\n".join(lines)
+
+    def _thickness(self, keyword: str) -> float | None:
+        first = self.planes[0]
+        value = geometry.measure(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
+        try:
+            size = abs(float(value))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return None
+        return size if np.isfinite(size) and size > 0 else None

@@ -18,10 +18,11 @@ ENGINES = {
     "ellipse": "medreasoner_monai.segmenters.baselines:EllipseInBox",
     "box": "medreasoner_monai.segmenters.baselines:WholeBox",
     "sam": "medreasoner_monai.segmenters.sam_weights:load",
+    "sam-med2d": "medreasoner_monai.segmenters.sam_med2d:load",
 }
 
 # The others can be made by name alone.
-NEED_WEIGHTS = frozenset({"sam"})
+NEED_WEIGHTS = frozenset({"sam", "sam-med2d"})
 
 
 @dataclass(frozen=True)

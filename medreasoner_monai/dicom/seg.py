@@ -80,7 +80,7 @@ def write_seg(
     try:
         seg = hd.seg.Segmentation(
             source_images=sources,
-            pixel_array=_pixels(series, found, kind),
+            pixel_array=series.in_stored_order(_pixels(series, found, kind)),
             segmentation_type=hd.seg.SegmentationTypeValues[kind.upper()],
             segment_descriptions=[_description(f, i, origin) for i, f in enumerate(found, 1)],
             series_instance_uid=provenance.new_uid(),

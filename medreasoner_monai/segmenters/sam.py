@@ -33,8 +33,9 @@ VERSION = 1
 
 # Prompts that are decoded at once; each takes some 26 MB while it is.
 _AT_ONCE = 16
-# Images that are encoded at once.
-_IMAGES = 8
+# Images that are encoded at once; on a CPU no more than have these many tokens together. A picture of 1024 pixels has
+# them by itself: it keeps a CPU busy, and each further one would take 200 MB.
+_IMAGES, _TOKENS_ON_CPU = 8, 64 * 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,8 +101,9 @@ class SamSegmenter:
         return embedding
 
     def embed_many(self, images: Sequence[Image]) -> list[Embedding]:
-        """The same of several images, eight of which go through the encoder at once.
+        """The same of several images, up to eight of which go through the encoder at once.
 
+        On a CPU that is as many as give it work: eight of 256 x 256 pixels, one of 1024 x 1024.
         Features are those of :meth:`embed` up to rounding: within 1e-4 in single precision, within 1e-2 of the largest
         of them in half precision.
 
@@ -116,8 +118,9 @@ class SamSegmenter:
 
         frames = [check_image(image) for image in images]
         found: list[Embedding] = []
-        for start in range(0, len(images), _IMAGES):
-            part = slice(start, start + _IMAGES)
+        step = self._at_once()
+        for start in range(0, len(images), step):
+            part = slice(start, start + step)
             with torch.inference_mode(), torch.autocast(self.device.type, torch.float16, enabled=self.half):
                 pixels = torch.stack([self._pixels(i, f) for i, f in zip(images[part], frames[part], strict=True)])
                 features = encode(self.model.image_encoder, pixels).float()
@@ -179,6 +182,13 @@ class SamSegmenter:
 
         width, height = (int(v) for v in arrays["size"])
         return Embedding(torch.from_numpy(arrays["features"]).to(self.device), Frame(width, height))
+
+    def _at_once(self) -> int:
+        """How many images go through the encoder together."""
+        if self.device.type != "cpu":
+            return _IMAGES
+        tokens = self.positions.shape[-2] * self.positions.shape[-1]
+        return max(1, min(_IMAGES, _TOKENS_ON_CPU // tokens))
 
     def _pixels(self, image: Image, frame: Frame) -> torch.Tensor:
         """What the encoder takes, ``(3, side, side)``: resized, normalised and, where it is narrower, padded."""

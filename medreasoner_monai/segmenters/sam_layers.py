@@ -10,6 +10,7 @@ prompt, not four.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -91,13 +92,17 @@ def _placed(attn: Any, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -
     cols = torch.einsum("nahwc,wkc->nahwk", grid, get_rel_pos(w, w, attn.rel_pos_w))[..., None, :]
     out = torch.empty_like(q)
     piece = _PIECE if q.device.type == "cpu" else _PIECE_ON_GPU
-    step = min(h, max(1, piece // (n * heads * h * w * w)))
+    row = heads * w * h * w
+    group = min(n, max(1, piece // row))
+    step = min(h, max(1, piece // (group * row)))
     # Used again for each piece: fresh memory costs more than what is written into it.
-    held = q.new_empty(n, heads, step, w, h, w)
-    for top in range(0, h, step):
-        near, part = slice(top, top + step), slice(top * w, (top + step) * w)
-        bias = torch.add(rows[:, :, near], cols[:, :, near], out=held[:, :, : h - top]).flatten(4).flatten(2, 3)
-        out[:, :, part] = F.scaled_dot_product_attention(q[:, :, part], k, v, attn_mask=bias, scale=attn.scale)
+    held = q.new_empty(group, heads, step, w, h, w)
+    for first, top in itertools.product(range(0, n, group), range(0, h, step)):
+        some, near, part = slice(first, first + group), slice(top, top + step), slice(top * w, (top + step) * w)
+        bias = torch.add(rows[some, :, near], cols[some, :, near], out=held[: n - first, :, : h - top])
+        bias = bias.flatten(4).flatten(2, 3)
+        seen = F.scaled_dot_product_attention(q[some, :, part], k[some], v[some], attn_mask=bias, scale=attn.scale)
+        out[some, :, part] = seen
     return out
 
 

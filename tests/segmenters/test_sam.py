@@ -64,14 +64,22 @@ def test_several_images_of_any_size_are_encoded_in_one_go_and_as_each_by_itself(
         torch.testing.assert_close(found.features, alone.features, atol=1e-5, rtol=1e-5)
 
 
-def test_many_images_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [({"_IMAGES": 2}, [2, 2, 1]), ({"_TOKENS_ON_CPU": 3 * 64 + 5}, [3, 2]), ({"_TOKENS_ON_CPU": 1}, [1] * 5)],
+    ids=["by-number", "by-tokens", "at-least-one"],
+)
+def test_many_images_are_encoded_a_few_at_a_time(
+    limits: dict[str, int], expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = [picture(20 + n, 30) for n in range(5)]
-    monkeypatch.setattr(sam, "_IMAGES", 2)
+    for name, value in limits.items():
+        monkeypatch.setattr(sam, name, value)  # a picture has 8 x 8 tokens
     calls: list[int] = []
     hook = SAM.model.image_encoder.neck.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
     found = SAM.embed_many(images)
     hook.remove()
-    assert calls == [2, 2, 1] and [e.frame.height for e in found] == [20, 21, 22, 23, 24]
+    assert calls == expected and [e.frame.height for e in found] == [20, 21, 22, 23, 24]
     assert SAM.embed_many([]) == []
 
 

@@ -14,7 +14,7 @@ STACKED = "prompt_encoder.point_embed.weight"
 
 
 def build(shape: Shape, side: int, release: Release = "2.1", memory: bool = True) -> Any:
-    """The model of a shape for pictures of ``side`` pixels, as transformers has it; its weights are yet to be filled."""
+    """The model of a shape for pictures of ``side`` pixels, as transformers has it; it is yet to be filled."""
     import torch
     from transformers.initialization import no_init_weights
 

@@ -186,4 +186,4 @@ def test_the_decoder_gives_one_mask_a_prompt() -> None:
     ((members, found),) = SAM2.decoded(EMBEDDING, [asked("box", FRAME)] * 3)
     assert isinstance(found, Decoded) and members == [0, 1, 2]
     assert found.logits.shape == (3, 1, 32, 32) and found.quality.shape == (3, 1)
-    assert ((0 <= found.quality) & (found.quality <= 1)).all()
+    assert ((found.quality >= 0) & (found.quality <= 1)).all()

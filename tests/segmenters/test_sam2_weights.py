@@ -110,7 +110,7 @@ def test_a_folder_that_lacks_a_file_is_refused(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content, fault",
+    ("content", "fault"),
     [("{", "is not JSON"), ('{"model_type": "sam"}', "of a model of type 'sam'; 'sam2'"), ("[]", "of type None")],
 )
 def test_a_folder_of_another_kind_is_refused(folder: Path, content: str, fault: str) -> None:

@@ -18,7 +18,7 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test neighbours monailabel monaideploy test-integrations lint types clean
+.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations lint types clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ demo: $(STAMP) ## Run the whole chain; takes DICOM=, QUESTION=, CONFIG= and WORK
 
 test: $(STAMP) ## Run every test; PYTEST_ARGS= is passed on
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+wheel: $(STAMP) ## Build the wheel into dist/ and install it alone in .venv/wheel, as another machine would have it
+	rm -rf dist .venv/wheel
+	PATH="$$PATH:$$PWD/.venv/uv/bin"; uv build --quiet --wheel --python $(BIN)/python --out-dir dist . \
+		&& uv venv --quiet --python $(BIN)/python .venv/wheel \
+		&& uv pip install --quiet --python .venv/wheel/bin/python --constraints constraints/python311.txt dist/*.whl
 
 neighbours: $(STAMP) ## Hold the exports against LLaMA-Factory and verl, each in an environment of its own (gigabytes)
 	PATH="$$PATH:$$PWD/.venv/uv/bin"; for n in lf:llamafactory==0.9.5 verl:verl==0.9.1; do \

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -170,11 +170,13 @@ def verify(
     """
     from rich.console import Console
 
-    from medreasoner_monai.bundle.verify import render, verify_bundle
     from medreasoner_monai.orchestration import quiet_environment
 
     quiet_environment()
-    with _bar("checking") as (step, _):
+    # MONAI logs to stdout, which is for the result alone.
+    with redirect_stdout(sys.stderr), _bar("checking") as (step, _):
+        from medreasoner_monai.bundle.verify import render, verify_bundle
+
         checks = verify_bundle(bundle, schema=schema, quick=quick, progress=step)
     if json_:
         typer.echo(json.dumps([vars(c) for c in checks], indent=2))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from pydicom import dcmread
 
 from medreasoner_monai.bundle.outputs import NAMES
@@ -76,10 +75,9 @@ def test_an_error_ends_with_one_clear_line(bundle: Path, tmp_path: Path) -> None
 
 def test_a_volume_is_carried_from_the_users_key_slice(bundle: Path, tmp_path: Path) -> None:
     make_ct(tmp_path / "ct", 20)
-    grounder = (
-        '{"_target_": "medreasoner_monai.bundle.grounder.Grounder", "reasoner": %s, '
-        '"segmenter": {"_target_": "medreasoner_monai.segmenters.baselines.WholeBox"}}' % ANSWERING
-    )
+    segmenter = '{"_target_": "medreasoner_monai.segmenters.baselines.WholeBox"}'
+    target = '"_target_": "medreasoner_monai.bundle.grounder.Grounder"'
+    grounder = f'{{{target}, "reasoner": {ANSWERING}, "segmenter": {segmenter}}}'
     done = run(
         bundle, "--dicom_dir", str(tmp_path / "ct"), "--slices", "3", "--grounder", grounder,
         "--output_dir", str(tmp_path / "out"), config="ground_series",

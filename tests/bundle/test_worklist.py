@@ -41,7 +41,7 @@ def test_bad_studies_are_told_and_the_rest_are_done(folder: Path) -> None:
         "f,two,Which part?,some,",
         "../up,two,Which part?,,",
         "g,two,Which part?,,livre",
-        "h,two,肝臓はどこですか？,1,",
+        "h,two,肝臓はどこですか,1,",
     )
     items = read_worklist(path, AskSettings())
     results = run_worklist(grounder(), items, folder / "out")

@@ -160,7 +160,7 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
 
 
 def _nonsense(header: Dataset) -> Iterator[str]:
-    for frame, plane in enumerate(geometry.planes_of(header, 0)):
+    for frame, plane in enumerate(geometry.planes_of(header, 0)[: _different(header)]):
         usable = (plane.position is not None, plane.axes is not None, geometry.pixel_spacing(header, frame) is not None)
         for right, (group, keyword), what in zip(usable, _GROUPS.items(), _RIGHT, strict=True):
             if not right and _given(header, frame, group, keyword):
@@ -173,8 +173,17 @@ def _missing(header: Dataset) -> Iterator[str]:
     if header.get("Modality") not in _CROSS_SECTIONS:
         return
     for group, keyword in _GROUPS.items():
-        if not all(_given(header, frame, group, keyword) for frame in range(frames(header))):
+        if not all(_given(header, frame, group, keyword) for frame in range(_different(header))):
             yield f"no {keyword}, which {header.Modality} images must have"
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        size = geometry.measure(header, 0, "PixelMeasuresSequence", keyword)
+        if isinstance(size, int | float) and size <= 0:
+            yield f"{keyword} is not positive, left aside"
+
+
+def _different(header: Dataset) -> int:
+    """How many frames can differ in place: those with functional groups of their own, and one more for the rest."""
+    return min(frames(header), len(header.get("PerFrameFunctionalGroupsSequence") or []) + 1)
 
 
 def _given(header: Dataset, frame: int, group: str, keyword: str) -> bool:

@@ -78,7 +78,7 @@ def notes(listing: Listing, root: Path, present: dict[str, list[Path]]) -> dict[
     every = {i for ids in listing.values() for i in ids}
     for uid, paths in present.items():
         if elsewhere:
-            said[uid].append(f"the DICOMDIR lists {elsewhere} file(s) of other series that are not there")
+            said[uid].append(f"the DICOMDIR lists {elsewhere} more file(s) that are not there")
         if extra := sum(there[p] not in every for p in paths):
             said[uid].append(f"{extra} file(s) of this series are not listed in the DICOMDIR")
     return dict(said)

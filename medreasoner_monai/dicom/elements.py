@@ -59,6 +59,8 @@ _SINGLE = {
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
     "VOILUTFunction",
+    "SliceThickness",
+    "SpacingBetweenSlices",
 }
 _NUMBERS = {"DS", "IS", "FL", "FD", "US", "SS", "UL", "SL"}
 _DEEPEST = 16
@@ -135,11 +137,14 @@ def _check_value(element: DataElement) -> None:
     many = list(value) if isinstance(value, MultiValue | list) else [value]
     if element.keyword in _SINGLE and len(many) != 1:
         raise _WrongValueError("not a single value")
-    if element.keyword and dictionary_VR(element.tag) in _NUMBERS:
+    usual = dictionary_VR(element.tag) if element.keyword else element.VR
+    if "SQ" in (usual, element.VR) and usual != element.VR:
+        raise _WrongValueError("not a sequence" if usual == "SQ" else "a sequence")
+    if usual in _NUMBERS:
         for each in many:
-            if each in (None, ""):
+            if each is None:
                 continue
-            if not (isinstance(each, int | float | Decimal) and isfinite(each)):
+            if isinstance(each, BaseTag) or not (isinstance(each, int | float | Decimal) and isfinite(each)):
                 raise _WrongValueError("not a number")
             if element.keyword in COUNTS and each != int(each):
                 raise _WrongValueError("not a whole number")

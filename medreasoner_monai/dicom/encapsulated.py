@@ -29,6 +29,8 @@ def encapsulated_problem(header: Dataset, offset: int, path: Path, count: int) -
             return f"{path}: truncated, the compressed pixel data do not reach their end; copy the file again"
         table, fragments = fragments[0], fragments[1:]
         grouped = _frames(f, header, table, fragments, count)
+        if not isinstance(grouped, int) and count > sum(length for _, length in fragments):
+            grouped = len(fragments)  # less than a byte a frame, in whatever syntax
         if isinstance(grouped, int):
             return (
                 f"{path}: {grouped} compressed frame(s) where NumberOfFrames says {count}; "

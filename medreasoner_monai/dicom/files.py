@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from medreasoner_monai.dicom.elements import decode
-from medreasoner_monai.dicom.pixels import check_pixels
+from medreasoner_monai.dicom.pixels import check_pixels, frames
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.errors import DicomError
 
@@ -102,6 +102,9 @@ def read_header(path: Path) -> File:
     pixels = _take_pixels(dataset)
     found = decode(dataset, path)
     check = check_pixels(dataset, pixels, path)
+    if check.problem and frames(dataset) > 1:
+        # Nobody will look at them, and their number may be the lie: billions of frames are not to be counted out.
+        dataset.NumberOfFrames = 1
     notes = (*found.notes, *_meta_notes(dataset), *check.notes)
     return File(path, dataset, check.problem, (*repairs, *found.repairs), notes, check.where)
 

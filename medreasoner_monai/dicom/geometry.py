@@ -7,7 +7,7 @@ multi-frame image come from its functional groups (PS3.3 C.7.6.16.2).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -54,15 +54,18 @@ class Plane:
 
 def planes_of(header: Dataset, file: int) -> list[Plane]:
     """The planes of a file, in frame order."""
-    return [
-        Plane(
-            file,
-            frame,
-            _vector(measure(header, frame, "PlanePositionSequence", "ImagePositionPatient"), 3),
-            _axes(measure(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")),
-        )
-        for frame in range(frames(header))
-    ]
+    return [replace(plane, file=file, frame=frame) for frame, plane in enumerate(_places_of(header))]
+
+
+def _places_of(header: Dataset) -> Iterator[Plane]:
+    own = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+    plane = Plane(0, 0, None, None)
+    for frame in range(frames(header)):
+        if frame <= own:  # after the last frame with groups of its own, all are alike
+            position = measure(header, frame, "PlanePositionSequence", "ImagePositionPatient")
+            axes = measure(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+            plane = Plane(0, frame, _vector(position, 3), _axes(axes))
+        yield plane
 
 
 def measure(header: Dataset, frame: int, group: str, keyword: str) -> object:

@@ -33,8 +33,8 @@ _UNCOMPRESSED = {
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 }
-_SAFE = {"pillow", "pyjpegls", "pydicom", "pylibjpeg"}
-"""Decoders that raise on damaged frames; GDCM may end the process."""
+_SAFE = {"pillow", "pyjpegls", "pydicom"}
+"""Decoders that raise on damaged frames; GDCM may end the process, and of others that is not known."""
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
 _OPTIONS = {
     "Rows": "rows",
@@ -207,11 +207,11 @@ def _plugin(syntax: uid.UID, frame: bytes, dataset: Dataset) -> str:
     if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and not deep:
         wanted = ["pillow"]
     elif syntax in uid.JPEG2000TransferSyntaxes and not (deep and int(dataset.SamplesPerPixel) > 1):
-        wanted = ["pylibjpeg", "pillow"]
+        wanted = ["pillow", "pylibjpeg"]
     elif syntax in uid.JPEGLSTransferSyntaxes:
         wanted = ["pyjpegls"]
     elif syntax == uid.RLELossless:
-        wanted = ["pylibjpeg", "pydicom"]
+        wanted = ["pydicom"]
     else:
         wanted = ["pylibjpeg", "gdcm"]
     available = get_decoder(syntax).available_plugins

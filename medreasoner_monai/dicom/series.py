@@ -186,7 +186,7 @@ def _faults(series: Series) -> Iterator[str]:
         yield "the series has several multi-frame images; give one of the files instead of the folder"
     orientations = geometry.groups_of(series.planes)
     if len(orientations) > 1:
-        found = ", ".join(f"{len(members)} of one" for members in orientations)
+        found = ", ".join(f"{len(members)} of one" for members in sorted(orientations, key=len, reverse=True))
         scouts = sum("LOCALIZER" in str(h.get("ImageType")) for h in series.headers)
         scout = f"; {scouts} file(s) say that they are scouts" if scouts else " (a scout image?)"
         yield (f"the series mixes slice orientations ({found}){scout}; give one file, or export separately")

@@ -195,7 +195,7 @@ class Series:
         first = self.planes[0]
         value = geometry.measure(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
         try:
-            size = abs(float(value))  # type: ignore[arg-type]
+            size = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return None
         return size if np.isfinite(size) and size > 0 else None

@@ -42,7 +42,14 @@ def silent_bundle(folder: Path) -> Path:
 
 
 def _small() -> StarterSettings:
-    sizes = {"hidden_size": 32, "layers": 2, "heads": 2, "vision_hidden_size": 32, "vision_layers": 2, "vision_heads": 2}
+    sizes = {
+        "hidden_size": 32,
+        "layers": 2,
+        "heads": 2,
+        "vision_hidden_size": 32,
+        "vision_layers": 2,
+        "vision_heads": 2,
+    }
     return StarterSettings(**sizes, vocabulary=700, image_pixels=SIDE * SIDE)
 
 
@@ -63,9 +70,7 @@ def _teach(folder: Path, text: str) -> None:
         prompt = processor.apply_chat_template(
             template(PROMPT).messages(question), add_generation_prompt=True, tokenize=False
         )
-        batch = processor(
-            images=pictures, text=[f"{prompt}{text}<|im_end|>"] * 4, padding=True, return_tensors="pt"
-        )
+        batch = processor(images=pictures, text=[f"{prompt}{text}<|im_end|>"] * 4, padding=True, return_tensors="pt")
         said = len(processor.tokenizer(f"{text}<|im_end|>")["input_ids"])
         labels = batch["input_ids"].clone()
         labels[:, :-said] = -100

@@ -53,7 +53,9 @@ class AppSettings(BaseModel):
                 known = ", ".join(cls.model_fields)
                 raise ConfigError(f"unknown --conf {name!r}.{nearest(name, cls.model_fields)} Known: {known}")
         if not given.get("bundle"):
-            raise ConfigError("the app needs a bundle: --conf bundle FOLDER, the folder that `medreasoner package` made")
+            raise ConfigError(
+                "the app needs a bundle: --conf bundle FOLDER, the folder that `medreasoner package` made"
+            )
         try:
             return cls.model_validate(given)
         except ValidationError as error:

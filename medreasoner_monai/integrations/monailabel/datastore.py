@@ -1,10 +1,14 @@
-"""A local datastore of DICOM series: every folder below the studies that holds DICOM files is an image."""
+"""DICOM series in MONAI Label's datastores: folders of files, and what a DICOMweb archive keeps."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+from fastapi import HTTPException
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
+from requests.exceptions import RequestException
 
 from medreasoner_monai.dicom.files import is_dicom
 
@@ -28,6 +32,30 @@ class SeriesFolders(LocalDatastore):  # type: ignore[misc]  # MONAI Label has no
             return file, ""
         name, suffix = super()._to_id(file)
         return name, suffix
+
+
+def fetch(store: DICOMWebDatastore, uid: str) -> None:
+    """Have a series of an archive in the store's cache.
+
+    When a series is asked for the first time, the store gives the address of a temporary copy, whose place tells
+    nothing of the DICOM files and which nobody deletes. Afterwards it gives that of its own.
+
+    Raises
+    ------
+    HTTPException
+        With status 404 where the archive has no such series, with 502 where it does not answer.
+    """
+    folder = Path(store._datastore.image_path()) / uid
+    try:
+        first = Path(store.get_image_uri(uid))
+    except IndexError:
+        raise HTTPException(404, detail=f"the archive has no series {uid}") from None
+    except RequestException as error:
+        # What has come so far would be taken for the whole series next time.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise HTTPException(502, detail=f"the archive does not answer ({type(error).__name__})") from None
+    if first != folder and first != Path(store.get_image_uri(uid)):
+        first.unlink(missing_ok=True)
 
 
 def _holds_dicom(folder: Path) -> bool:

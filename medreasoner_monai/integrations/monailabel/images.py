@@ -13,8 +13,8 @@ def dicom_path(image: object) -> Path:
     """The DICOM folder or file of a request's image.
 
     A DICOMweb datastore keeps ``<series uid>/`` with the files as they were retrieved and, for its viewers, a
-    ``<series uid>.nii.gz`` made from them. It hands over the latter, which has lost UIDs, window and sometimes bits: the
-    folder beside it is what is read.
+    ``<series uid>.nii.gz`` made from them. It hands over the latter, which has lost UIDs and window: the folder beside
+    it is what is read.
 
     Parameters
     ----------

@@ -8,15 +8,17 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from monailabel.config import settings as server_settings
+from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.bundle.contents import Bundle
 from medreasoner_monai.bundle.grounder import Grounder
-from medreasoner_monai.integrations.monailabel.datastore import SeriesFolders
+from medreasoner_monai.integrations.monailabel.datastore import SeriesFolders, fetch
 from medreasoner_monai.integrations.monailabel.settings import AppSettings
 from medreasoner_monai.integrations.monailabel.tasks import GroundingTask, RetrainTask
 
@@ -80,6 +82,14 @@ class GroundingApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no t
             auto_reload=server_settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=server_settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """MONAI Label's own, once a series of an archive has been fetched."""
+        image, store = request.get("image"), datastore or self.datastore()
+        if isinstance(store, DICOMWebDatastore) and isinstance(image, str) and not Path(image).exists():
+            fetch(store, image)
+        answered: dict[str, Any] = super().infer(request, datastore)
+        return answered
 
     def _download_dcmqi_tools(self) -> None:
         """Nothing is fetched at start: the environment brings dcmqi."""

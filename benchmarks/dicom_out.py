@@ -22,10 +22,10 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 
+from benchmarks.made_ct import write_ct
 from medreasoner_monai.answer import Grounding
 from medreasoner_monai.data.taxonomy import codes_for
 from medreasoner_monai.dicom.measures import Measures, measure
@@ -44,27 +44,8 @@ TRACE = "A large, bright, even structure on the left side of the image, below th
 
 def make_series(folder: Path, slices: int) -> Series:
     """A CT of noise, 2.5 mm apart."""
-    study, series, frame = (generate_uid(prefix=None) for _ in range(3))
     rng = np.random.default_rng(0)
-    for i in range(slices):
-        image = Dataset()
-        image.file_meta = FileMetaDataset()
-        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = CTImageStorage
-        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
-        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, frame
-        image.PatientName, image.PatientID, image.PatientBirthDate, image.PatientSex = "Nobody", "0", "", ""
-        image.StudyDate = image.StudyTime = image.StudyID = image.AccessionNumber = image.ReferringPhysicianName = ""
-        image.Modality, image.SeriesNumber, image.InstanceNumber = "CT", 1, i + 1
-        image.Manufacturer = image.PositionReferenceIndicator = ""
-        image.ImageOrientationPatient, image.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-180, -180, 2.5 * i]
-        image.PixelSpacing, image.SliceThickness = [0.7, 0.7], 2.5
-        image.Rows, image.Columns, image.SamplesPerPixel = SIDE, SIDE, 1
-        image.PhotometricInterpretation, image.PixelRepresentation = "MONOCHROME2", 1
-        image.BitsAllocated = image.BitsStored = 16
-        image.HighBit, image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 15, 1, -1024, "HU"
-        image.PixelData = rng.integers(900, 1200, (SIDE, SIDE), dtype=np.int16).tobytes()
-        image.save_as(folder / f"{i:03}.dcm", enforce_file_format=True)
+    write_ct(folder, (rng.integers(900, 1200, (SIDE, SIDE), dtype=np.int16) for _ in range(slices)), gap=2.5)
     return choose_series(folder)
 
 

@@ -163,7 +163,8 @@ def verify(
 ) -> None:
     """Check a bundle, offline: files and digests, metadata, configs, the network's input and output, a run on a CT.
 
-    Exit code 1 when a check fails. A bundle's configs are code: without --quick they are run, so verify those you trust.
+    Exit code 1 when a check fails. A bundle's configs are code, and they are run unless --quick is given: verify
+    bundles that you trust.
 
     Example: medreasoner bundle verify runs/demo/bundle
     """

@@ -201,7 +201,8 @@ class Asker:
         """
         started = time.perf_counter()
         needed = sorted({p for p, r in zip(pictures, readings, strict=True) if isinstance(r.answer, Grounding)})
-        embeddings = {p: self.segmenter.embed(images[p]) for p in needed}
+        embedded = self.segmenter.embed_many([images[p] for p in needed]) if needed else []
+        embeddings = dict(zip(needed, embedded, strict=True))
         encoding = (time.perf_counter() - started) / max(len(needed), 1)
         results = []
         for picture, index, reading in zip(pictures, indices, readings, strict=True):

@@ -181,7 +181,7 @@ def checked(questions: str | Sequence[str | Question]) -> list[Question]:
         If there is none, one is empty or too long, or a category is unknown.
     """
     given = [questions] if isinstance(questions, str) else list(questions)
-    asked = {}
+    asked: dict[str, Question] = {}
     for one in given:
         question = one if isinstance(one, Question) else Question(str(one))
         (text,) = check_questions(question.text)

@@ -73,8 +73,10 @@ def bundle_facts(
         if (value := surety.metrics["threshold"].get("value")) is not None:
             facts["confidence_threshold"] = value
             facts["limits"] = [
-                f"Asked {surety.metrics['answers']} times a slice, answers of less confidence than {value:.3f} are "
-                "withheld."
+                (
+                    f"Asked {surety.metrics['answers']} times a slice, answers of less confidence than {value:.3f} are "
+                    "withheld."
+                )
             ]
     return facts
 

@@ -211,7 +211,7 @@ def _card(root: Path) -> str:
 
 @contextmanager
 def _trusted() -> Iterator[None]:
-    """MONAI warns that a config runs code; whoever verifies a bundle by running it was told so by the command's help."""
+    """MONAI warns that a config runs code; the command's help has said so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -54,7 +54,7 @@ def write_capture(
     Raises
     ------
     DicomError
-        If the picture is too large for DICOM, or the series has no such slice.
+        If the picture is too large for DICOM, the series has no such slice, or nothing can refer to it.
     """
     if not 0 <= key < len(series):
         raise DicomError(f"the picture is said to show slice {key}, but the series has {len(series)}, counted from 0")
@@ -64,21 +64,27 @@ def write_capture(
 
     header = series.headers[series.locate(key)[0]]
     uid = provenance.new_uid()
-    image = hd.sc.SCImage.from_ref_dataset(
-        ref_dataset=header,
-        pixel_array=np.asarray(picture.convert("RGB")),
-        photometric_interpretation="RGB",
-        bits_allocated=8,
-        coordinate_system="PATIENT",
-        series_instance_uid=provenance.new_uid(),
-        series_number=provenance.series_number(series, SERIES_BASE),
-        sop_instance_uid=uid,
-        instance_number=1,
-        manufacturer=provenance.MANUFACTURER,
-        patient_orientation=("L", "P"),  # asked for; what is true follows
-        series_description=_SERIES_DESCRIPTION,
-        specific_character_set=provenance.UTF_8,
-    )
+    try:
+        image = hd.sc.SCImage.from_ref_dataset(
+            ref_dataset=header,
+            pixel_array=np.asarray(picture.convert("RGB")),
+            photometric_interpretation="RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            series_instance_uid=provenance.new_uid(),
+            series_number=provenance.series_number(series, SERIES_BASE),
+            sop_instance_uid=uid,
+            instance_number=1,
+            manufacturer=provenance.MANUFACTURER,
+            patient_orientation=("L", "P"),  # asked for; what is true follows
+            series_description=_SERIES_DESCRIPTION,
+            specific_character_set=provenance.UTF_8,
+        )
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise DicomError(
+            f"{series.paths[0].parent}: no picture can refer to this series ({type(error).__name__}); "
+            "export it again, complete with its study and series UIDs"
+        ) from error
     # Type 2C, and unknown: the picture is a page with a caption.
     for keyword in ("PatientOrientation", "Laterality"):
         setattr(image, keyword, None)

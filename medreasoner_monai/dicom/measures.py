@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_modality_lut
-from pydicom.pixels.utils import pixel_array
 
 from medreasoner_monai.data.taxonomy import Code
+from medreasoner_monai.dicom import geometry
+from medreasoner_monai.dicom.display import modality_values
+from medreasoner_monai.dicom.pixels import decode_frame
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import Plane, Spacing, group, in_space, pixel_spacing
+from medreasoner_monai.dicom.space import Plane, Spacing, in_space, pixel_spacing
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.findings import Finding
 
@@ -85,7 +85,7 @@ def measure(series: Series, finding: Finding) -> Measures:
     spacing = pixel_spacing(header, frame, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     long, short = diameters(mask, spacing) if spacing else (None, None)
     mean, sd, minimum, maximum, unit = _intensities(dataset, frame, mask, finding.key)
-    voxel = series.voxel_ml if in_space(header) else None
+    voxel = series.voxel_ml if in_space(series) else None
     return Measures(
         area_mm2=int(mask.sum()) * spacing.row * spacing.column if spacing else None,
         long_mm=long,
@@ -139,29 +139,16 @@ def _intensities(
 ) -> tuple[float, float, float, float, Code] | tuple[None, None, None, None, None]:
     if int(dataset.get("SamplesPerPixel") or 1) > 1 or dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         return (None,) * 5
-    try:
-        stored = pixel_array(dataset, index=frame)
-    except Exception as error:  # each decoder has its own exceptions
-        raise DicomError(
-            f"slice {index}: its pixels cannot be decoded ({type(error).__name__}); "
-            "copy the file again, or install a decoder for its transfer syntax (python-gdcm)"
-        ) from error
+    stored = decode_frame(dataset, frame)
     if stored.shape != mask.shape:
         raise DicomError(f"slice {index}: its pixels have shape {stored.shape}, the mask {mask.shape}; they must agree")
-    values, unit = _rescale(dataset, frame, stored[mask])
+    values = modality_values(dataset, frame, stored[mask])
+    unit = _UNITS.get(_unit_name(dataset, frame), NO_UNITS)
     return float(values.mean()), float(values.std()), float(values.min()), float(values.max()), unit
 
 
-def _rescale(dataset: Dataset, frame: int, stored: NDArray[Any]) -> tuple[NDArray[np.float64], Code]:
-    """Values after the modality LUT or rescale (PS3.3 C.11.1), and their unit."""
-    item = group(dataset, frame, "PixelValueTransformationSequence")
-    if item is not None:
-        values = stored * float(item.get("RescaleSlope", 1)) + float(item.get("RescaleIntercept", 0))
-    else:
-        values = apply_modality_lut(stored, dataset)
-    source = item if item is not None else dataset
-    name = source.get("RescaleType") or dataset.get("Units")
+def _unit_name(dataset: Dataset, frame: int) -> str:
+    named = geometry.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleType") or dataset.get("Units")
+    rescaled = geometry.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") is not None
     # PS3.3 C.8.2.1.1.2: without a type, a CT's rescaled values are Hounsfield units.
-    if not name and dataset.get("Modality") == "CT" and "RescaleSlope" in source:
-        name = "HU"
-    return np.asarray(values, dtype=np.float64), _UNITS.get(str(name), NO_UNITS)
+    return "HU" if not named and dataset.get("Modality") == "CT" and rescaled else str(named)

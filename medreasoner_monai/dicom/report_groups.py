@@ -76,7 +76,7 @@ def _region(
         else None,
     }
     number, header = segments.numbers[finding.tracking_uid], segments.header
-    if len(finding.marked) > 1 and in_space(series.headers[0]):
+    if len(finding.marked) > 1 and in_space(series):
         images = [_source(sr.SourceImageForSegmentation, image) for image in references(series, finding.marked)]
         return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=sr.ReferencedSegment(

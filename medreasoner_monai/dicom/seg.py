@@ -14,9 +14,9 @@ from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import in_space, position
-from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
+from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import short
+from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, MedReasonerError
 from medreasoner_monai.findings import Finding, Origin
 
@@ -74,13 +74,13 @@ def write_seg(
         _check(series, finding)
     import highdicom as hd
 
-    stacked = len(series) > 1 and not in_space(series.headers[0])
+    stacked = len(series) > 1 and not in_space(series)
     sources = as_stack(series) if stacked else [with_shared_groups(h) for h in series.headers]
     uid = provenance.new_uid()
     try:
         seg = hd.seg.Segmentation(
             source_images=sources,
-            pixel_array=_pixels(series, found, kind),
+            pixel_array=series.in_stored_order(_pixels(series, found, kind)),
             segmentation_type=hd.seg.SegmentationTypeValues[kind.upper()],
             segment_descriptions=[_description(f, i, origin) for i, f in enumerate(found, 1)],
             series_instance_uid=provenance.new_uid(),
@@ -187,7 +187,9 @@ def _space_slices(measures: Dataset, series: Series, orientation: Sequence[float
     """The distance that the positions tell: readers put slices by it, and what sources say of it may be wrong."""
     from highdicom.spatial import get_volume_positions
 
-    distance, _ = get_volume_positions([position(series, i) for i in range(len(series))], orientation)
+    distance, _ = get_volume_positions(
+        [p for i in range(len(series)) if (p := series.position(i)) is not None], orientation
+    )
     if distance:
         measures.SpacingBetweenSlices = f"{distance:.8g}"
     elif "SpacingBetweenSlices" in measures:

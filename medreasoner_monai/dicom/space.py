@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydicom import Dataset
 
+from medreasoner_monai.dicom import geometry
 from medreasoner_monai.dicom.series import Series
 
 Plane = Literal["patient", "detector"]
@@ -28,33 +29,9 @@ class Spacing:
     plane: Plane = "patient"
 
 
-def in_space(header: Dataset) -> bool:
-    """Whether the frames have positions in the patient (PS3.3 C.7.6.2, or functional groups, C.7.6.16.2.3)."""
-    if not header.get("FrameOfReferenceUID"):
-        return False
-    if header.get("ImagePositionPatient") and header.get("ImageOrientationPatient"):
-        return True
-    return (
-        group(header, 0, "PlanePositionSequence") is not None
-        and group(header, 0, "PlaneOrientationSequence") is not None
-    )
-
-
-def position(series: Series, index: int) -> list[float]:
-    """Where the first pixel's centre of a slice lies: (x, y, z) in millimetres, for a series in space."""
-    file, frame = series.locate(index)
-    header = series.headers[file]
-    item = group(header, frame, "PlanePositionSequence")
-    return [float(v) for v in (item or header).ImagePositionPatient]
-
-
-def group(header: Dataset, frame: int, name: str) -> Dataset | None:
-    """The item of a functional group, of the frame (from 0) or shared by all (PS3.3 C.7.6.16)."""
-    for groups, index in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
-        items = header.get(groups) or []
-        if index < len(items) and items[index].get(name):
-            return items[index][name].value[0]
-    return None
+def in_space(series: Series) -> bool:
+    """Whether all slices have a place in one frame of reference of the patient, which other objects can name."""
+    return series.in_space and bool(series.headers[0].get("FrameOfReferenceUID"))
 
 
 def pixel_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int] | None = None) -> Spacing | None:
@@ -70,8 +47,7 @@ def pixel_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int
         ``(x1, y1, x2, y2)`` of what is to be measured, in pixels, ends not included. An ultrasound image has spacing in
         its calibrated regions only (PS3.3 C.8.5.5): it counts when one two-dimensional region holds the whole box.
     """
-    item = group(header, frame, "PixelMeasuresSequence") or header
-    patient = _pair(item.get("PixelSpacing"))
+    patient = geometry.pixel_spacing(header, frame)
     if header.get("SequenceOfUltrasoundRegions"):
         return _ultrasound(header, box)
     if header.get("Modality") not in _PROJECTION:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+# Control characters, halves of surrogate pairs, separators of lines and paragraphs. Joiners and marks of direction are
+# not among them: Persian and emoji need the ones, Arabic and Hebrew the others.
+_UNWANTED = {"Cc", "Cs", "Zl", "Zp"}
+
 
 def short(value: str, limit: int) -> str:
     r"""One line for LO, SH or ST: no control characters, no backslash (it separates values), not too long.
@@ -11,8 +17,7 @@ def short(value: str, limit: int) -> str:
     >>> short("left\\right  lobe", 64)
     'left right lobe'
     """
-    clean = "".join(c if c.isprintable() and c != "\\" else " " for c in value)
-    folded = " ".join(clean.split())
+    folded = " ".join(_clean(value).replace("\\", " ").split())
     if len(folded.encode()) <= limit:
         return folded
     return folded.encode()[: limit - 3].decode(errors="ignore") + "..."
@@ -23,6 +28,8 @@ def long(value: str) -> str:
 
     Trailing spaces go: UT says that they may be ignored, so nobody could tell them apart.
     """
-    lines = value.replace("\r\n", "\n").replace("\r", "\n")
-    clean = "".join(c if c == "\n" or c.isprintable() or c == "\u200d" else " " for c in lines)
-    return clean.replace("\n", "\r\n").rstrip()
+    return "\r\n".join(_clean(line) for line in value.splitlines()).rstrip()
+
+
+def _clean(line: str) -> str:
+    return "".join(" " if unicodedata.category(c) in _UNWANTED else c for c in line)

@@ -33,7 +33,7 @@ class Limits:
     shrink:
         Least share of the key mask's area; what is smaller is taken for the structure's end.
     room:
-        The prompt's box is this share, and at least a pixel, larger than the last mask on each side, so that it can grow.
+        The prompt's box is this share, and at least a pixel, larger than the last mask on each side: it can grow.
     """
 
     overlap: float = 0.5

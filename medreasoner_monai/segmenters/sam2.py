@@ -179,7 +179,8 @@ class Sam2Segmenter:
         seen = embedding.features
         arrays = {"fine": seen.fine, "middle": seen.middle, "coarse": seen.coarse}
         size = np.array([embedding.frame.width, embedding.frame.height], dtype=np.int64)
-        return {**{name: tensor.cpu().numpy() for name, tensor in arrays.items()}, "size": size}
+        # Some come channels last, which safetensors would write in that order.
+        return {**{name: tensor.contiguous().cpu().numpy() for name, tensor in arrays.items()}, "size": size}
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
         """The embedding that :meth:`pack` was given."""

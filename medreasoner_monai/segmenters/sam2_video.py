@@ -74,6 +74,7 @@ class Sam2VideoSegmenter(Sam2Segmenter):
                 f"least one marked pixel is expected, got {mask.shape} with {int(mask.sum())} marked"
             )
         start = self._start(picture, mask)
+        del picture
         found: list[CarriedSlice] = []
         stops: list[str] = []
         done = 0

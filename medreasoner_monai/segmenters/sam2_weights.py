@@ -6,31 +6,19 @@ import json
 import pickle
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from medreasoner_monai.artifacts import file_digest
 from medreasoner_monai.errors import ConfigError, nearest
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
-from medreasoner_monai.segmenters.sam2_names import (
-    ONLY_IN_2_1,
-    STRIDE,
-    VARIANTS,
-    Shape,
-    of_images,
-    original_name,
-    variant_of,
-)
+from medreasoner_monai.segmenters.sam2_model import STACKED, Release, build, check_side, layout, parts, untrained
+from medreasoner_monai.segmenters.sam2_names import ONLY_IN_2_1, VARIANTS, of_images, original_name, variant_of
 from medreasoner_monai.segmenters.sam2_video import Sam2VideoSegmenter
 
 if TYPE_CHECKING:
     import torch
 
     State = dict[str, torch.Tensor]
-
-Release = Literal["2.0", "2.1"]
-
-# One tensor in transformers, several in the original: what marks points and corners.
-_STACKED = "prompt_encoder.point_embed.weight"
 
 
 def load(
@@ -84,7 +72,7 @@ def load(
     asked = None if image_size is None else _number("image_size", image_size, int)
     shape = VARIANTS[variant]
     if weights is None:
-        model = build(shape, check_side(asked or shape.side))
+        model = build(shape, check_side(shape.side if asked is None else asked))
         return segmenter(untrained(model, seed), {"variant": variant, "random": seed}, device, *ends)
     path, config = _located(Path(weights))
     found = file_digest(path)
@@ -92,7 +80,7 @@ def load(
         raise ConfigError(f"{path} has sha256 {found}, expected {sha256}: it is another file, or damaged")
     state = read_folder_file(path) if config is not None else read_file(path)
     stored = (config or {}).get("prompt_encoder_config", {}).get("image_size")
-    side = check_side(asked or (stored if isinstance(stored, int) else shape.side))
+    side = check_side(asked if asked is not None else stored if isinstance(stored, int) else shape.side)
     release: Release = "2.0" if not any(name in state for name in ONLY_IN_2_1) else "2.1"
     # transformers also saves what images need alone; the original's files always have a memory.
     memory = config is None or not all(map(of_images, state))
@@ -108,66 +96,6 @@ def segmenter(
     if hasattr(model, "memory_attention"):
         return Sam2VideoSegmenter(model, identity, device, patience, least_score)
     return Sam2Segmenter(model, identity, device)
-
-
-def build(shape: Shape, side: int, release: Release = "2.1", memory: bool = True) -> Any:
-    """The model of a shape for pictures of ``side`` pixels, as transformers has it; its weights mean nothing yet."""
-    from transformers import (
-        Sam2Config,
-        Sam2HieraDetConfig,
-        Sam2Model,
-        Sam2VideoConfig,
-        Sam2VideoModel,
-        Sam2VisionConfig,
-    )
-    from transformers.models.sam2.configuration_sam2 import Sam2PromptEncoderConfig
-    from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoPromptEncoderConfig
-
-    widths = [shape.width * 2**stage for stage in range(4)]
-    vision = Sam2VisionConfig(
-        backbone_config=Sam2HieraDetConfig(
-            image_size=[side, side],
-            hidden_size=shape.width,
-            num_attention_heads=shape.heads,
-            blocks_per_stage=list(shape.blocks),
-            embed_dim_per_stage=widths,
-            num_attention_heads_per_stage=[shape.heads * 2**stage for stage in range(4)],
-            window_size_per_stage=list(shape.windows),
-            global_attention_blocks=list(shape.whole),
-            window_positional_embedding_background_size=[shape.background, shape.background],
-        ),
-        backbone_channel_list=widths[::-1],
-        backbone_feature_sizes=[[side // stride] * 2 for stride in (4, 8, 16)],
-    )
-    if not memory:
-        prompts = Sam2PromptEncoderConfig(image_size=side)
-        return Sam2Model(Sam2Config(vision_config=vision, prompt_encoder_config=prompts)).eval()
-    config = Sam2VideoConfig(
-        vision_config=vision,
-        prompt_encoder_config=Sam2VideoPromptEncoderConfig(image_size=side),
-        image_size=side,
-        memory_attention_rope_feat_sizes=[side // 16, side // 16],
-        enable_temporal_pos_encoding_for_object_pointers=release == "2.1",
-        enable_occlusion_spatial_embedding=release == "2.1",
-    )
-    return Sam2VideoModel(config).eval()
-
-
-def untrained(model: Any, seed: int) -> Any:
-    """The model with weights that the seed decides, each of which has an effect."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.state_dict().items():
-            if weight.ndim < 2 and name.endswith("bias"):
-                weight.zero_()
-            elif weight.ndim < 2:
-                weight.fill_(1)
-            else:
-                weight.normal_(std=1 if "positional_embedding" in name else 0.02, generator=generator)
-        model.prompt_encoder.shared_embedding.load_state_dict(model.shared_image_embedding.state_dict())
-    return model
 
 
 def read_file(path: Path) -> State:
@@ -207,8 +135,8 @@ def read_folder_file(path: Path) -> State:
         raise ConfigError(f"{path} cannot be read as safetensors ({type(error).__name__})") from None
     state: State = {}
     for name, tensor in tensors.items():
-        if name == _STACKED:
-            state |= dict(zip(_parts(len(tensor)), tensor[:, None], strict=True))
+        if name == STACKED:
+            state |= dict(zip(parts(len(tensor)), tensor[:, None], strict=True))
         else:
             state[original_name(name)] = tensor
     return state
@@ -242,21 +170,10 @@ def fill(model: Any, state: State, fault: str) -> None:
         raise ConfigError(f"{fault}: {'; '.join(faults)}.{_hint(state, shapes)}")
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
-            if name == _STACKED:
-                tensor.copy_(torch.cat([state[part] for part in _parts(len(tensor))]))
+            if name == STACKED:
+                tensor.copy_(torch.cat([state[part] for part in parts(len(tensor))]))
             else:
                 tensor.copy_(state[original_name(name)])
-
-
-def layout(model: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of a model's tensors by the original's names."""
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    count, *rest = own.pop(_STACKED)
-    return {original_name(name): shape for name, shape in own.items()} | dict.fromkeys(_parts(count), (1, *rest))
-
-
-def _parts(count: int) -> list[str]:
-    return [f"sam_prompt_encoder.point_embeddings.{i}.weight" for i in range(count)]
 
 
 def _hint(state: State, shapes: Collection[str]) -> str:
@@ -267,19 +184,6 @@ def _hint(state: State, shapes: Collection[str]) -> str:
     if any(name in state for name in shapes):
         return " The image encoder is of no variant that is known."
     return " They are not SAM 2's."
-
-
-def check_side(side: int) -> int:
-    """The side of the encoder's square in pixels, if it can be one.
-
-    Raises
-    ------
-    ConfigError
-        If it is no multiple of 32.
-    """
-    if side < STRIDE or side % STRIDE:
-        raise ConfigError(f"SAM 2 sees pictures whose side is a multiple of {STRIDE} pixels; `image_size` is {side}")
-    return side
 
 
 def _located(path: Path) -> tuple[Path, dict[str, Any] | None]:

@@ -69,6 +69,9 @@ class BoxSegmenter:
         self.embedded += 1
         return image
 
+    def embed_many(self, images: Sequence[Image]) -> list[Image]:
+        return [self.embed(image) for image in images]
+
     def segment(self, embedding: Image, prompts: Sequence[Prompt]) -> list[Mask]:
         return [self._mark(embedding, p.box) for p in prompts if p.box is not None]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import highdicom as hd
+import nrrd
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from medreasoner_monai.dicom.concepts import SCHEME
 from medreasoner_monai.dicom.measures import measure
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import SegKind, write_seg
-from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.findings import Finding
 from tests.dicom.made import (
@@ -33,7 +34,7 @@ from tests.dicom.made import (
     make_series,
     nothing_found,
 )
-from tests.dicom.tools import dciodvfy_errors, need_tool
+from tests.dicom.tools import dciodvfy_errors, need_ct, need_tool
 
 
 def written(series: Series, findings: list[Finding], folder: Path, kind: SegKind = "binary") -> Dataset:
@@ -142,6 +143,27 @@ def test_a_volume_is_read_back_by_highdicom(tmp_path: Path) -> None:
         assert read[key].value == pytest.approx(value, rel=1e-6) and read[key].unit.value == unit
     on_key = [m for m in read.values() if m.name.meaning != "Volume"]
     assert {m.referenced_images[0].referenced_sop_instance_uid for m in on_key} == {series.sop_instance_uid(2)}
+
+
+def test_the_reference_organs_of_a_real_ct_are_measured_as_by_hand(tmp_path: Path) -> None:
+    folder = need_ct()
+    series = choose_series(folder)
+    findings, volumes = [], []
+    for organ, name in (("liver", "liver"), ("spine", "vertebra"), ("heart", "heart")):
+        data, header = nrrd.read(str(folder / f"segmentations/{organ}_seg.nrrd"))
+        masks = {i: data[..., i].T > 0 for i in range(data.shape[2]) if data[..., i].any()}
+        findings.append(a_finding(series, masks, codes=codes_for(name)))
+        volumes.append((data > 0).sum() * abs(np.linalg.det(header["space directions"])) / 1000)
+    report = written(series, findings, tmp_path)
+    assert dciodvfy_errors(tmp_path / "sr.dcm") == []
+    for group, finding, volume in zip(groups(report), findings, volumes, strict=True):
+        if len(finding.marked) > 1:
+            value = children(group, "Volume")[0].MeasuredValueSequence[0].NumericValue
+            assert float(value) == pytest.approx(volume, rel=1e-3)
+        dataset, _ = series.load(finding.key)
+        units = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        mean = children(group, "Attenuation Coefficient")[0].MeasuredValueSequence[0].NumericValue
+        assert float(mean) == pytest.approx(units[finding.marked[finding.key]].mean(), rel=1e-5)
 
 
 def test_one_slice_is_a_planar_group_that_names_the_segmentations_frame(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
+from medreasoner_monai.segmenters.sam2_model import build, layout
 from medreasoner_monai.segmenters.sam2_names import Shape
 from medreasoner_monai.segmenters.sam2_video import Sam2VideoSegmenter
-from medreasoner_monai.segmenters.sam2_weights import build, fill, layout, segmenter
+from medreasoner_monai.segmenters.sam2_weights import fill, segmenter
 from tests.segmenters.sam2_cases import CASES, PROMPTS, Case, Layout, weights
 
 SMALL = CASES["small"]
@@ -25,7 +27,12 @@ def shape(case: Case = SMALL) -> Shape:
 
 def state(found: Layout, case: Case = SMALL) -> dict[str, torch.Tensor]:
     """The case's weights by the original's names."""
-    return {name: torch.from_numpy(value) for name, value in weights(found, case).items()}
+    return {name: tensor.clone() for name, tensor in _state(tuple(found.items()), case).items()}
+
+
+@cache
+def _state(found: tuple[tuple[str, tuple[int, ...]], ...], case: Case) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in weights(dict(found), case).items()}
 
 
 def model(case: Case = SMALL, memory: bool = True, found: Layout | None = None) -> Any:

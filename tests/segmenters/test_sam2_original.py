@@ -20,8 +20,8 @@ from medreasoner_monai.geometry import Frame
 from medreasoner_monai.segmenters import sam2_memory
 from medreasoner_monai.segmenters.sam2_layers import as_mask, enlarge
 from medreasoner_monai.segmenters.sam2_memory import Memory, first
+from medreasoner_monai.segmenters.sam2_model import Release, build, layout
 from medreasoner_monai.segmenters.sam2_names import VARIANTS
-from medreasoner_monai.segmenters.sam2_weights import Release, build, layout
 from tests.integration.conftest import ROOT
 from tests.segmenters.sam2_cases import CASES, PROMPTS, Arrays, frame, layout_digest, picture, thinned
 from tests.segmenters.sam2s import asked, images, model, videos
@@ -71,21 +71,23 @@ def shapes(original: Arrays, name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(shape) for key, shape in json.loads(str(original[f"{name}/layout"])).items()}
 
 
-@pytest.mark.parametrize("original, name", ORIGINAL, indirect=["original"])
+@pytest.mark.parametrize(("original", "name"), ORIGINAL, indirect=["original"])
 def test_an_image_gets_the_original_predictors_logits_and_expected_overlap(original: Arrays, name: str) -> None:
     sam2, step = videos(CASES[name], found=shapes(original, name)), int(original["step"])
     embedding = sam2.embed(picture())
     prompts = [asked(kind, Frame(210, 150)) for kind in PROMPTS]
 
-    low = {i: logits for members, d in sam2.decoded(embedding, prompts) for i, logits in zip(members, d.logits)}
+    low = {}
+    for members, decoded in sam2.decoded(embedding, prompts):
+        low |= dict(zip(members, decoded.logits, strict=True))
     full = {i: (logits, quality) for i, logits, quality in sam2.logits(embedding, prompts)}
     masks = sam2.segment(embedding, prompts)
 
     for i, kind in enumerate(PROMPTS):
         expected = {part: original[f"{name}/image/{kind}/{part}"] for part in ("logits", "low", "quality")}
         # The original cuts these off for its own later use.
-        decoded = np.clip(low[i][0].numpy(), -32, 32)
-        np.testing.assert_allclose(thinned(decoded, step), expected["low"], atol=3e-5)
+        coarse = np.clip(low[i][0].numpy(), -32, 32)
+        np.testing.assert_allclose(thinned(coarse, step), expected["low"], atol=3e-5)
         np.testing.assert_allclose(thinned(full[i][0], step), expected["logits"], atol=3e-5)
         np.testing.assert_allclose(full[i][1], expected["quality"], atol=1e-6)
         sure = np.abs(expected["logits"]) > 1e-4
@@ -95,8 +97,8 @@ def test_an_image_gets_the_original_predictors_logits_and_expected_overlap(origi
 
 # Memories are rounded to bfloat16: where two sums lie on both sides of a rounding limit, a small difference grows. With
 # the rounding left out on both sides what remains is that of single precision.
-@pytest.mark.parametrize("kind, most", [("exact", 3e-5), ("rounded", 1e-3)])
-@pytest.mark.parametrize("original, name", ORIGINAL, indirect=["original"])
+@pytest.mark.parametrize(("kind", "most"), [("exact", 3e-5), ("rounded", 1e-3)])
+@pytest.mark.parametrize(("original", "name"), ORIGINAL, indirect=["original"])
 def test_a_series_gets_the_original_video_predictors_logits(
     original: Arrays, name: str, kind: str, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

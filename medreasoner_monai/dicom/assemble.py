@@ -15,7 +15,7 @@ from medreasoner_monai.dicom.geometry import Plane
 from medreasoner_monai.dicom.parts import Part, instance_number, split
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.repair import repair
-from medreasoner_monai.dicom.stack import Series
+from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.dicom.windows import display_notes
 
 _GROUPS = {

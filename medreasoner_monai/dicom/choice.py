@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medreasoner_monai.dicom.stack import Series
+from medreasoner_monai.dicom.slices import Series
 
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Image Type values of pictures that scanners add: screens, and tables of dose or protocol.

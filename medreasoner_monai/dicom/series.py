@@ -23,7 +23,7 @@ from medreasoner_monai.dicom.files import File, is_dicom, read_header
 from medreasoner_monai.dicom.parts import crowded
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.privacy import private
-from medreasoner_monai.dicom.stack import Series
+from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.errors import DicomError
 
 __all__ = ["AUTOMATIC", "Series", "choose_series", "find_series"]

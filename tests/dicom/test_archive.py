@@ -64,12 +64,13 @@ def test_a_link_in_an_archive_is_no_link_any_more(tmp_path: Path) -> None:
     assert len(choose_series(path)) == 3
 
 
-def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path) -> None:
+def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out, out.open("zeros", "w") as member:
-        for _ in range(64):
-            member.write(bytes(1 << 24))
-        member.write(b"1")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("zeros", bytes(1 << 24))
+    with pytest.raises(DicomError, match="no DICOM file found"):
+        choose_series(path)
+    monkeypatch.setattr(archive, "_SUSPICIOUS_BYTES", 1 << 23)
     with pytest.raises(DicomError, match="or to 200 times its size"):
         choose_series(path)
 
@@ -107,7 +108,7 @@ def test_damaged_archives_never_leave_anything_behind(tmp_path: Path, monkeypatc
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(archive.tempfile, "tempdir", str(folder))
-    for seed in range(30):
+    for seed in range(15):
         rng = random.Random(seed)
         data = bytearray(whole)
         for _ in range(5):

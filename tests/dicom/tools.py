@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,28 @@ def _pixels(dataset: Dataset, pixels: np.ndarray) -> None:
     dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, 0
     dataset.PixelData = pixels.tobytes() + bytes(pixels.nbytes % 2)
     dataset["PixelData"].VR = "OB" if pixels.dtype == np.uint8 else "OW"
+
+
+def recoded(source: Path, target: Path, syntax: int) -> Path:
+    """The image in another transfer syntax, written by GDCM."""
+    import gdcm
+
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(source))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(target))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return target
+
+
+def saved(dataset: Dataset, path: Path) -> Path:
+    """Write a data set as it is, with what pydicom would warn of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.save_as(path)
+    return path

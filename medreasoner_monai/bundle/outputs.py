@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from medreasoner_monai.bundle.grounder import GroundedSeries
 from medreasoner_monai.bundle.record import answer_record
 from medreasoner_monai.dicom.capture import write_capture
 from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.measures import measure
 from medreasoner_monai.dicom.overlay import overlay
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import SegKind, write_seg
@@ -123,8 +124,18 @@ def _picture(result: GroundedSeries, finding: Finding) -> Image.Image:
         None if answer is None else answer.points,
         question=finding.question,
         trace=said,
-        heading=f"{result.series.modality} · slice {finding.key + 1} of {len(result.series)}",
+        heading=" · ".join(_heading(result, finding)),
     )
+
+
+def _heading(result: GroundedSeries, finding: Finding) -> Iterator[str]:
+    yield result.series.modality
+    yield f"slice {finding.key + 1} of {len(result.series)}"
+    volume = measure(result.series, finding).volume_ml
+    if volume is not None:
+        yield f"{volume:.1f} ml in {len(finding.marked)} slice(s)"
+    if finding.shown.confidence is not None:
+        yield f"confidence {finding.shown.confidence:.2f}"
 
 
 def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -25,3 +25,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = StarterSettings(hidden_size=32, layers=2, heads=2, vision_hidden_size=32, vision_layers=2, vision_heads=2)
     build(folder, texts, sizes.model_copy(update={"vocabulary": 700}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle around an untrained model of the real class: it loads and generates, and answers nothing readable."""
+    from medreasoner_monai.bundle.packaging import package_bundle
+
+    folder = tmp_path_factory.mktemp("bundle")
+    build(folder / "model", ["Which part is bright?"], StarterSettings())
+    package_bundle(folder / "model", folder / "bundle", {"version": "1.0.0"})
+    return folder / "bundle"

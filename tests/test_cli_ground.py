@@ -8,7 +8,6 @@ from typer.testing import CliRunner, Result
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.bundle.grounder import Grounder
-from medreasoner_monai.bundle.packaging import package_bundle
 from medreasoner_monai.cli import app
 from medreasoner_monai.errors import MedReasonerError
 from tests.bundle.fakes import MiddleReasoner, grounder
@@ -25,14 +24,9 @@ def refusal(*arguments: str | Path) -> str:
     return str(error)
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from medreasoner_monai.reasoners.starter import StarterSettings, build
-
-    folder = tmp_path_factory.mktemp("cli")
-    build(folder / "model", ["Which part is bright?"], StarterSettings())
-    package_bundle(folder / "model", folder / "bundle", {"version": "1.0.0"})
-    return folder / "bundle"
+@pytest.fixture
+def bundle(untrained_bundle: Path) -> Path:
+    return untrained_bundle
 
 
 @pytest.fixture

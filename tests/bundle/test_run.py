@@ -11,7 +11,6 @@ import pytest
 from pydicom import dcmread
 
 from medreasoner_monai.bundle.outputs import NAMES
-from medreasoner_monai.bundle.packaging import package_bundle
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.errors import DicomError
 from tests.dicom.tools import make_ct
@@ -21,15 +20,9 @@ ROOT = Path(__file__).parents[2]
 ANSWERING = '{"_target_": "tests.bundle.fakes.MiddleReasoner"}'
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle around an untrained model of the real class: it loads and generates, and answers nothing readable."""
-    from medreasoner_monai.reasoners.starter import StarterSettings, build
-
-    folder = tmp_path_factory.mktemp("bundle")
-    build(folder / "model", ["Which part is bright?"], StarterSettings())
-    package_bundle(folder / "model", folder / "bundle", {})
-    return folder / "bundle"
+@pytest.fixture
+def bundle(untrained_bundle: Path) -> Path:
+    return untrained_bundle
 
 
 def run(bundle: Path, *options: str, config: str = "inference") -> subprocess.CompletedProcess[str]:

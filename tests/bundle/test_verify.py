@@ -8,25 +8,14 @@ from pathlib import Path
 import pytest
 
 from medreasoner_monai.bundle.metadata import check_metadata
-from medreasoner_monai.bundle.packaging import package_bundle
 from medreasoner_monai.bundle.verify import Check, verify_bundle
 from medreasoner_monai.errors import ArtifactError, InputError
 from tests.bundle.test_packaging import SCHEMA
 
 
-@pytest.fixture(scope="module")
-def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from medreasoner_monai.reasoners.starter import StarterSettings, build
-
-    folder = tmp_path_factory.mktemp("verify")
-    build(folder / "model", ["Which part is bright?"], StarterSettings())
-    package_bundle(folder / "model", folder / "bundle", {"version": "1.0.0"})
-    return folder / "bundle"
-
-
 @pytest.fixture
-def bundle(packaged: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(packaged, tmp_path / "copy"))
+def bundle(untrained_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(untrained_bundle, tmp_path / "copy"))
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:

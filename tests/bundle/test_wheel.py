@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from medreasoner_monai.bundle.packaging import package_bundle
 from tests.dicom.tools import dciodvfy_errors, make_ct
 
 ROOT = Path(__file__).parents[2]
@@ -32,16 +31,8 @@ def run(python: Path, folder: Path, *command: str) -> subprocess.CompletedProces
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from medreasoner_monai.reasoners.starter import StarterSettings, build
-
-    folder = tmp_path_factory.mktemp("wheel")
-    build(folder / "model", ["Which part is bright?"], StarterSettings())
-    package_bundle(folder / "model", folder / "made", {"version": "1.0.0"})
-    copied = folder / "elsewhere/bundle"
-    shutil.copytree(folder / "made", copied)
-    shutil.rmtree(folder / "made")
-    return copied
+def bundle(untrained_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(untrained_bundle, tmp_path_factory.mktemp("elsewhere") / "bundle"))
 
 
 def test_the_package_is_the_wheels(python: Path, tmp_path: Path) -> None:

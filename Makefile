@@ -18,10 +18,10 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test neighbours lint types clean
+.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations lint types clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  for example: make demo DICOM=path/to/series QUESTION="Which organ filters the blood?"'
 
 setup: $(STAMP) ## Make .venv and install everything with uv (quick when nothing changed)
@@ -33,13 +33,29 @@ demo: $(STAMP) ## Run the whole chain; takes DICOM=, QUESTION=, CONFIG= and WORK
 test: $(STAMP) ## Run every test; PYTEST_ARGS= is passed on
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-neighbours: $(STAMP) ## Hold the exports against LLaMA-Factory and verl, each in an environment of its own (gigabytes)
-	PATH="$$PATH:$$PWD/.venv/uv/bin"; for n in lf:llamafactory==0.9.5 verl:verl==0.9.1; do \
+wheel: $(STAMP) ## Build the wheel into dist/ and install it alone in .venv/wheel, as another machine would have it
+	rm -rf dist .venv/wheel
+	PATH="$$PATH:$$PWD/.venv/uv/bin"; uv build --quiet --wheel --python $(BIN)/python --out-dir dist . \
+		&& uv venv --quiet --python $(BIN)/python .venv/wheel \
+		&& uv pip install --quiet --python .venv/wheel/bin/python --constraints constraints/python311.txt dist/*.whl
+
+neighbours: $(STAMP) ## Hold the exports against LLaMA-Factory and verl, and SAM 2 against the original, each in an environment of its own (gigabytes)
+	PATH="$$PATH:$$PWD/.venv/uv/bin"; for n in lf:llamafactory==0.9.5 verl:verl==0.9.1 sam2:sam2==1.1.0; do \
 		at=.venv/neighbours/$${n%%:*}; test -x $$at/bin/python || uv venv --quiet --python $(BIN)/python $$at; \
-		uv pip install --quiet --python $$at/bin/python $${n#*:} torch==2.13.0 torchvision==0.28.0 qwen-vl-utils || exit 1; done
+		SAM2_BUILD_CUDA=0 uv pip install --quiet --python $$at/bin/python $${n#*:} torch==2.13.0 torchvision==0.28.0 qwen-vl-utils || exit 1; done
 	MEDREASONER_LLAMAFACTORY_PYTHON=$$PWD/.venv/neighbours/lf/bin/python \
 	MEDREASONER_VERL_PYTHON=$$PWD/.venv/neighbours/verl/bin/python \
-		$(BIN)/python -m pytest tests/export/test_neighbours.py $(PYTEST_ARGS)
+	MEDREASONER_SAM2_PYTHON=$$PWD/.venv/neighbours/sam2/bin/python \
+		$(BIN)/python -m pytest tests/export/test_neighbours.py tests/segmenters/test_sam2_original.py $(PYTEST_ARGS)
+
+monailabel: .venv-monailabel/.installed ## Make .venv-monailabel, for the MONAI Label app (gigabytes; docs/monai-label.md)
+	@echo 'Ready. Write the app and see how to start it: .venv-monailabel/bin/python -m medreasoner_monai.integrations.monailabel runs/monailabel'
+
+monaideploy: .venv-monaideploy/.installed ## Make .venv-monaideploy, for the MONAI Deploy app (gigabytes; docs/monai-deploy.md)
+	@echo 'Ready. Write the app and see how to run it: .venv-monaideploy/bin/python -m medreasoner_monai.integrations.monaideploy runs/monaideploy'
+
+test-integrations: $(STAMP) monailabel monaideploy ## Test both apps on their real servers; PYTEST_ARGS= is passed on
+	$(BIN)/python -m pytest tests/integrations $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check format and lint rules (ruff)
 	$(BIN)/ruff format --check $(CODE)
@@ -49,7 +65,7 @@ types: $(STAMP) ## Check types (mypy)
 	$(BIN)/mypy
 
 clean: ## Remove .venv and caches; runs/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-monailabel .venv-monaideploy .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is taken from the PATH; where there is none, it is fetched into .venv/uv with pip. The byte code is compiled here,
@@ -63,4 +79,13 @@ $(STAMP): pyproject.toml constraints/python311.txt
 		|| { rm -rf .venv/uv; echo 'uv could not be fetched: install uv, or pip for $(PYTHON)' >&2; exit 1; }
 	PATH="$$PATH:$$PWD/.venv/uv/bin" uv pip install --compile-bytecode --python $(BIN)/python \
 		--constraints constraints/python311.txt --editable '.[dev]'
+	@touch $@
+
+# Every package as it is listed, nothing resolved: these two hold what no resolver would put together (constraints/*.in
+# say what was asked for). The module is one that pydicom 3 no longer has and MONAI Label's pydicom-seg asks for.
+.venv-%/.installed: constraints/%.txt pyproject.toml | $(STAMP)
+	export PATH="$$PATH:$$PWD/.venv/uv/bin"; uv venv --quiet --clear --python $(BIN)/python $(@D) \
+		&& uv pip install --quiet --compile-bytecode --no-deps --python $(@D)/bin/python --requirements $< \
+		&& uv pip install --quiet --no-deps --python $(@D)/bin/python --editable .
+	@test $* != monailabel || echo 'from pydicom.uid import *' > $(@D)/lib/python3.11/site-packages/pydicom/_storage_sopclass_uids.py
 	@touch $@

@@ -82,7 +82,7 @@ def _show(dataset: Dataset, frame: int, stored: NDArray[Any], window: int | Wind
         return _to_bytes(coloured, _palette_bits(dataset, coloured))
     if stored.ndim == 3:
         return _to_bytes(stored, int(dataset.BitsStored))
-    values = _rescale(dataset, frame, stored)
+    values = modality_values(dataset, frame, stored)
     if not np.isfinite(values).all():
         raise ValueError("values that are no numbers")
     padded = padding(dataset, stored)
@@ -122,7 +122,8 @@ def _chosen(dataset: Dataset, frame: int, window: int | Window | None) -> Window
     return known[window]
 
 
-def _rescale(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Values:
+def modality_values(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Values:
+    """Stored values after the modality LUT or the rescale of the frame (PS3.3 C.11.1), of any shape."""
     slope = measure(dataset, frame, _RESCALE, "RescaleSlope")
     intercept = measure(dataset, frame, _RESCALE, "RescaleIntercept")
     if dataset.get("ModalityLUTSequence"):

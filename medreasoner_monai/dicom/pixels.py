@@ -169,6 +169,8 @@ def decode_frame(dataset: Dataset, frame: int) -> NDArray[Any]:
                 "or export the series uncompressed"
             )
         what = f"{known.name} ({known})" if known else "an unknown transfer syntax"
+        if known and known.is_private:
+            what = f"the private transfer syntax {known}"
         raise DicomError(
             f"{name(dataset)}: frame {frame} in {what} cannot be decoded ({type(error).__name__}); {remedy}"
         ) from error

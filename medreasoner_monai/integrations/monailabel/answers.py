@@ -1,0 +1,43 @@
+"""The JSON that goes with a label: what the reasoner said, in the terms that viewers look for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.integrations.monailabel.lattice import Lattice
+
+if TYPE_CHECKING:
+    from medreasoner_monai.bundle.grounder import GroundedSeries
+
+LABEL = "answer"
+
+
+def describe(result: GroundedSeries, lattice: Lattice, value: int, seconds: float) -> dict[str, Any]:
+    """A result's first finding, flat for a viewer, and the whole record below ``answer``.
+
+    ``box`` and ``points`` are those of slice ``slice``, in continuous (column, row) of the DICOM frame, and null where
+    nothing was found; ``status`` and ``reason`` then say why. ``label_names`` and ``latencies`` are MONAI Label's.
+    """
+    finding = result.findings[0]
+    shown = finding.shown
+    said = shown.grounding
+    notes = [] if lattice.even else ["slices are unevenly spaced: the label file has them at their mean distance"]
+    return {
+        "notice": RESEARCH_USE,
+        "question": finding.question,
+        "status": finding.status,
+        "reason": finding.reason,
+        "trace": None if said is None else said.trace,
+        "box": None if said is None else [float(v) for v in said.box.xyxy],
+        "points": None if said is None else [[float(v) for v in point] for point in said.points.xy],
+        "confidence": shown.confidence,
+        "slice": finding.key,
+        "sop_instance_uid": result.series.sop_instance_uid(finding.key),
+        "series_instance_uid": result.series.uid,
+        "voxels": finding.voxels,
+        "notes": notes,
+        "label_names": {LABEL: value},
+        "latencies": {"total": round(seconds, 2)},
+        "answer": result.as_dict(),
+    }

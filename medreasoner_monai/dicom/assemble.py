@@ -47,7 +47,8 @@ def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept:
     problems = [m.problem for m in members if m.problem]
     for member in members:
         repairs.update([*member.repairs, *repair(member.header)])
-        seen.update([*member.notes, *display_notes(member.header), *_missing(member.header)])
+        header = member.header
+        seen.update([*member.notes, *display_notes(header), *_missing(header), *_grid_notes(header)])
     files, copies, clashes = _without_copies(members)
     if copies:
         repairs["second file with the same SOP Instance UID left out"] += copies
@@ -179,6 +180,16 @@ def _missing(header: Dataset) -> Iterator[str]:
         size = geometry.measure(header, 0, "PixelMeasuresSequence", keyword)
         if isinstance(size, int | float) and size <= 0:
             yield f"{keyword} is not positive, left aside"
+
+
+def _grid_notes(header: Dataset) -> Iterator[str]:
+    """Pixels that are not square in the patient, or not meant to be shown so."""
+    spacing = geometry.pixel_spacing(header)
+    if spacing is None:
+        ratio = header.get("PixelAspectRatio")
+        spacing = (ratio[0], ratio[1]) if isinstance(ratio, Sequence) and len(ratio) == 2 else (1, 1)
+    if not 0.99 < float(spacing[0]) / (float(spacing[1]) or 1) < 1.01:
+        yield "pixels are not square: the picture keeps the stored ones"
 
 
 def _different(header: Dataset) -> int:

@@ -18,7 +18,7 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test neighbours monailabel monaideploy test-integrations lint types clean
+.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations lint types clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +33,20 @@ demo: $(STAMP) ## Run the whole chain; takes DICOM=, QUESTION=, CONFIG= and WORK
 test: $(STAMP) ## Run every test; PYTEST_ARGS= is passed on
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-neighbours: $(STAMP) ## Hold the exports against LLaMA-Factory and verl, each in an environment of its own (gigabytes)
-	PATH="$$PATH:$$PWD/.venv/uv/bin"; for n in lf:llamafactory==0.9.5 verl:verl==0.9.1; do \
+wheel: $(STAMP) ## Build the wheel into dist/ and install it alone in .venv/wheel, as another machine would have it
+	rm -rf dist .venv/wheel
+	PATH="$$PATH:$$PWD/.venv/uv/bin"; uv build --quiet --wheel --python $(BIN)/python --out-dir dist . \
+		&& uv venv --quiet --python $(BIN)/python .venv/wheel \
+		&& uv pip install --quiet --python .venv/wheel/bin/python --constraints constraints/python311.txt dist/*.whl
+
+neighbours: $(STAMP) ## Hold the exports against LLaMA-Factory and verl, and SAM 2 against the original, each in an environment of its own (gigabytes)
+	PATH="$$PATH:$$PWD/.venv/uv/bin"; for n in lf:llamafactory==0.9.5 verl:verl==0.9.1 sam2:sam2==1.1.0; do \
 		at=.venv/neighbours/$${n%%:*}; test -x $$at/bin/python || uv venv --quiet --python $(BIN)/python $$at; \
-		uv pip install --quiet --python $$at/bin/python $${n#*:} torch==2.13.0 torchvision==0.28.0 qwen-vl-utils || exit 1; done
+		SAM2_BUILD_CUDA=0 uv pip install --quiet --python $$at/bin/python $${n#*:} torch==2.13.0 torchvision==0.28.0 qwen-vl-utils || exit 1; done
 	MEDREASONER_LLAMAFACTORY_PYTHON=$$PWD/.venv/neighbours/lf/bin/python \
 	MEDREASONER_VERL_PYTHON=$$PWD/.venv/neighbours/verl/bin/python \
-		$(BIN)/python -m pytest tests/export/test_neighbours.py $(PYTEST_ARGS)
+	MEDREASONER_SAM2_PYTHON=$$PWD/.venv/neighbours/sam2/bin/python \
+		$(BIN)/python -m pytest tests/export/test_neighbours.py tests/segmenters/test_sam2_original.py $(PYTEST_ARGS)
 
 monailabel: .venv-monailabel/.installed ## Make .venv-monailabel, for the MONAI Label app (gigabytes; docs/monai-label.md)
 	@echo 'Ready. Write the app and see how to start it: .venv-monailabel/bin/python -m medreasoner_monai.integrations.monailabel runs/monailabel'

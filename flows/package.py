@@ -11,6 +11,9 @@ from medreasoner_monai.bundle import stage
 
 
 @flow(name="package")
-def package(run: Run, dataset: Path, model: Path, result: Path, decision: Path) -> Path:
+def package(run: Run, dataset: Path, model: Path, result: Path, decision: Path, surety: Path | None = None) -> Path:
     """Fill the bundle."""
-    return stage.package(run.context, artifact(dataset), artifact(model), evaluation(result), artifact(decision)).path
+    sure = evaluation(surety, "confidence") if surety else None
+    return stage.package(
+        run.context, artifact(dataset), artifact(model), evaluation(result), artifact(decision), sure
+    ).path

@@ -54,7 +54,7 @@ def retrain(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> d
         decision = gate(run, dataset, model, scores[FINAL], scores[BLANK])
         bundle = grounding = None
         if artifact(decision).facts["decision"] == "promote":
-            bundle = package(run, dataset, model, scores[FINAL], decision)
+            bundle = package(run, dataset, model, scores[FINAL], decision, surety)
             grounding = ground(run, bundle)
         finished = Finished(
             config=config,

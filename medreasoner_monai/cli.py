@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from medreasoner_monai import RESEARCH_USE, __version__, cli_export, cli_measure, cli_train
+from medreasoner_monai import RESEARCH_USE, __version__, cli_export, cli_ground, cli_measure, cli_train
 from medreasoner_monai.errors import MedReasonerError
 
 app = typer.Typer(
@@ -24,6 +22,7 @@ app = typer.Typer(
 cli_measure.register(app)
 cli_train.register(app)
 cli_export.register(app)
+cli_ground.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 
@@ -51,33 +50,6 @@ def run(
     overrides = list(set_ or [])
     overrides += [f"ground.{k}={_yaml(v)}" for k, v in _given(dicom=dicom, question=question, series=series).items()]
     run_chain(config, workspace, tuple(overrides), live=not plain and sys.stderr.isatty())
-
-
-@app.command()
-def ground(
-    bundle: Annotated[Path, typer.Option(help="Bundle folder, such as runs/demo/bundle.")],
-    dicom: Annotated[Path, typer.Option(help="Series: a folder or a file.")],
-    question: Annotated[str, typer.Option(help="What to look for.")],
-    out: Annotated[Path, typer.Option(help="Folder for seg.dcm, overlay.png and answer.json.")],
-    series: Annotated[str | None, typer.Option(help="Series Instance UID, when there are several.")] = None,
-    slices: Annotated[str, typer.Option(help="auto, all, or a slice counted from 0.")] = "auto",
-) -> None:
-    """Ask a packaged model about a DICOM series and write the answer as DICOM-SEG, picture and JSON.
-
-    Example: medreasoner ground --bundle runs/demo/bundle --dicom ct/ --question "Which organ makes bile?" --out answer
-    """
-    import json
-
-    from medreasoner_monai.bundle.ground import ground_cli
-    from medreasoner_monai.orchestration import quiet_environment
-
-    quiet_environment()
-    with _bar("answering slices") as step:
-        made = ground_cli(bundle, dicom, question, out, series, slices, progress=step)
-    answer = json.loads(made.answer.read_text(encoding="utf-8"))
-    for path in (made.seg, made.overlay, made.answer):
-        typer.echo(str(path))
-    typer.echo(f"{_marked(answer)} marked. {RESEARCH_USE}", err=True)
 
 
 @app.command()
@@ -120,12 +92,6 @@ def options(
     """Options of every command."""
 
 
-def _marked(answer: Mapping[str, Any]) -> str:
-    """How much; without a spacing of its slices a series has no volume."""
-    volume = answer["volume_ml"]
-    return f"{answer['voxels']} voxels" if volume is None else f"{volume:.1f} ml"
-
-
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -134,17 +100,6 @@ def _yaml(value: Any) -> str:
     import json
 
     return json.dumps(str(value))  # JSON strings are YAML strings
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ class SliceResult:
     @property
     def voxels(self) -> int:
         """Marked pixels."""
-        return 0 if self.mask is None else int(self.mask.sum())
+        return 0 if self.mask is None else int(np.count_nonzero(self.mask))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ A template has a system part and a user part; the user part holds ``{question}``
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,17 +97,27 @@ def template(name: str) -> Template:
         raise ConfigError(f"no prompt template {name!r}.{nearest(name, TEMPLATES)} Known: {known}") from None
 
 
+_CONTROL_MARK = re.compile(r"<\|[^<>|\s]{1,40}\|>")
+# Orders that turn the direction of text around: what is read would not be what the model gets.
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def check_question(question: str) -> str:
-    """The question with its white space folded.
+    """The question with its white space folded; any script is welcome.
 
     Raises
     ------
     InputError
-        If nothing is left, or it is longer than :data:`MAX_QUESTION` characters.
+        If nothing is left, it is longer than :data:`MAX_QUESTION` characters, or holds what would not reach the model
+        as a question: control characters, or marks of the chat format such as ``<|im_end|>``.
     """
     folded = " ".join(question.split())
     if not folded:
         raise InputError('the question is empty; ask about something in the image, for example --question "…"')
     if len(folded) > MAX_QUESTION:
         raise InputError(f"the question has {len(folded)} characters, at most {MAX_QUESTION} are taken; shorten it")
+    if any(unicodedata.category(c) in ("Cc", "Cs") or c in _TURNS for c in folded):
+        raise InputError("the question holds control characters, or half of a character; type it anew")
+    if mark := _CONTROL_MARK.search(folded):
+        raise InputError(f"the question holds {mark[0]!r}, a mark of the model's chat format; leave it out")
     return folded

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from medreasoner_monai.cli import _marked
 from tests.integration.conftest import CONFIG, environment, medreasoner
 
 
-@pytest.mark.parametrize("command", ["run", "merge", "ground", "ui", "doctor"])
+@pytest.mark.parametrize("command", ["run", "merge", "ground", "package", "bundle verify", "ui", "doctor"])
 def test_help_teaches(command: str) -> None:
-    done = medreasoner(command, "--help")
+    done = medreasoner(*command.split(), "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
 
@@ -92,8 +91,3 @@ def test_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 def test_pages_of_an_empty_workspace_are_refused(tmp_path: Path) -> None:
     assert "nothing was run" in refused("ui", "--workspace", str(tmp_path))
-
-
-@pytest.mark.parametrize(("volume", "text"), [(12.34, "12.3 ml"), (0.0, "0.0 ml"), (None, "70 voxels")])
-def test_what_is_marked_is_told_with_and_without_a_volume(volume: float | None, text: str) -> None:
-    assert _marked({"volume_ml": volume, "voxels": 70}) == text

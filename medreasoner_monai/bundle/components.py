@@ -1,17 +1,14 @@
 """What the bundle's inference.json instantiates: the steps of a grounding as parts of a MONAI evaluator.
 
-One item of the data set is one slice; a batch of slices goes through the network (the reasoner) and the inferer (which
-adds the segmenter), and a handler writes the answer when all slices have been through.
+One item of the data set is one slice; a batch of slices goes through the network (reasoner and segmenter), and a
+handler carries and writes the answer when all slices have been through.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,18 +18,21 @@ from monai.inferers.inferer import Inferer
 from monai.transforms.transform import Transform
 from monai.utils.enums import CommonKeys
 
-from medreasoner_monai.bundle.contents import Bundle, build_segmenter
-from medreasoner_monai.bundle.ground import assemble, mark_slices, parse_slices, slices_to_ask
+from medreasoner_monai.bundle.asking import Asker, AskSettings, slices_to_ask
+from medreasoner_monai.bundle.contents import Bundle, ask_settings, build_segmenter
+from medreasoner_monai.bundle.grounder import GroundedSeries, checked, origin_of
 from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.bundle.result import SliceResult
+from medreasoner_monai.bundle.settle import settle
 from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.errors import InputError, MedReasonerError
-from medreasoner_monai.prompts import check_question
-from medreasoner_monai.reasoners.protocol import Reading, Reasoner
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.findings import SliceResult
+from medreasoner_monai.reasoners.protocol import Image, Reasoner
 from medreasoner_monai.segmenters.protocol import Segmenter
 
 logger = logging.getLogger(__name__)
+
+Answers = list[tuple[str, SliceResult]]
 
 
 def default_input() -> str:
@@ -45,87 +45,118 @@ def default_input() -> str:
     return str(path)
 
 
+def questions_of(question: object) -> list[str]:
+    """The ``question`` of a config: one, or a list; a command line turns digits into numbers, hence ``object``.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is empty or too long.
+    """
+    given = question if isinstance(question, list | tuple) else [question]
+    return [q.text for q in checked([str(one) for one in given])]
+
+
+def how_to_ask(**entries: object) -> AskSettings:
+    """See :func:`~medreasoner_monai.bundle.contents.ask_settings`."""
+    return ask_settings(entries)
+
+
 def load_reasoner(bundle_root: str, device: torch.device) -> Reasoner:
     """The reasoner under ``models/reasoner``, after its files matched the digests noted at packaging."""
     return Bundle.open(bundle_root).reasoner(str(device))
 
 
-def load_segmenter(name: str) -> Segmenter[Any]:
-    """The segmenter of that name, with its options behind a colon."""
-    return build_segmenter(name)
+def load_segmenter(name: str, bundle_root: str = ".") -> Segmenter[Any]:
+    """The segmenter of that name, with its options behind a colon; relative weights are the bundle's."""
+    return build_segmenter(name, Path(bundle_root))
 
 
-def slice_items(series: Series, question: object, slices: str | int) -> list[dict[str, Any]]:
-    """The data set's items: one a slice to ask, with its number and the question.
-
-    The question comes from a command line that turns digits into numbers, hence ``object``.
-    """
-    text = check_question(str(question))
-    return [{"index": index, "question": text} for index in slices_to_ask(series, parse_slices(slices))]
+def slice_items(series: Series, asking: AskSettings) -> list[dict[str, Any]]:
+    """The data set's items: one a slice to ask, with its number."""
+    return [{"index": index} for index in slices_to_ask(series, asking.slices)]
 
 
 class RenderSlice(Transform):
-    """Adds the slice's picture to an item: uint8 ``(rows, columns)``, or ``(rows, columns, 3)`` in colour."""
+    """Adds the slice's picture to an item, as MONAI has pictures: float32 ``(3, rows, columns)``, values 0 to 255."""
 
     def __init__(self, series: Series) -> None:
         self.series = series
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The item with its picture."""
-        return {**data, CommonKeys.IMAGE: render_slice(*self.series.load(data["index"]))}
+        picture = render_slice(*self.series.load(data["index"]))
+        colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+        return {**data, CommonKeys.IMAGE: np.ascontiguousarray(colour.transpose(2, 0, 1), dtype=np.float32)}
 
 
 class GroundingNetwork(torch.nn.Module):
-    """A reasoner as a torch module; its weights are this module's weights."""
+    """Reasoner and segmenter as one torch module, pictures in and masks out; its weights are the reasoner's."""
 
-    def __init__(self, reasoner: Reasoner) -> None:
+    def __init__(
+        self, reasoner: Reasoner, segmenter: Segmenter[Any], questions: Sequence[str], asking: AskSettings | None = None
+    ) -> None:
         super().__init__()
         model = getattr(reasoner, "model", None)
         if isinstance(model, torch.nn.Module):
             self.model = model
-        self.reasoner = reasoner
+        self.questions = list(questions)
+        self.asker = Asker(reasoner, segmenter, asking or AskSettings())
 
-    def forward(self, image: torch.Tensor, question: Sequence[str]) -> list[Reading]:
-        """Readings of a batch.
+    def forward(self, image: torch.Tensor, question: str | None = None) -> torch.Tensor:
+        """The region that answers a question, by default the first of this network's.
 
         Parameters
         ----------
         image:
-            uint8, ``(batch, rows, columns)`` or ``(batch, rows, columns, 3)``.
-        question:
-            One an image.
+            Float, ``(batch, 3, rows, columns)``, values 0 to 255.
+
+        Returns
+        -------
+        Boolean, ``(batch, 1, rows, columns)``; all False where there is no region.
         """
-        return self.reasoner.ground(_pictures(image), list(question))
+        batch, _, rows, columns = image.shape
+        masks = torch.zeros((batch, 1, rows, columns), dtype=torch.bool, device=image.device)
+        for _, result in self.asker.ask(_pictures(image), range(batch), [question or self.questions[0]]):
+            if result.mask is not None:
+                masks[result.index, 0] = torch.from_numpy(result.mask).to(image.device)
+        return masks
+
+    def answer(self, image: torch.Tensor, indices: Sequence[int]) -> Answers:
+        """All questions of a batch of slices, with traces, boxes and points; ``image`` as for :meth:`forward`."""
+        return self.asker.ask(_pictures(image), indices, self.questions)
 
 
 class GroundingInferer(Inferer):
-    """Runs the network on a batch of slices, and the segmenter on what it answers."""
+    """Has the network answer in full where MONAI would take its masks alone."""
 
-    def __init__(self, segmenter: Segmenter[Any]) -> None:
-        self.segmenter = segmenter
-
-    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> list[SliceResult]:
-        """``inputs`` as :meth:`GroundingNetwork.forward` takes it; ``index`` and ``question`` as keywords."""
-        readings = network(inputs, kwargs["question"])
-        return mark_slices(_pictures(inputs), kwargs["index"], readings, self.segmenter)
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Answers:
+        """``inputs`` as :meth:`GroundingNetwork.forward` takes it; the slices' numbers as the keyword ``index``."""
+        return network.answer(inputs, kwargs["index"])
 
 
 def prepare_batch(batch: dict[str, Any], device: Any, non_blocking: bool, **_: Any) -> tuple[Any, None, tuple[()], Any]:
     """Hand a batch to the inferer. Pictures stay in main memory: the reasoner's processor moves them itself."""
-    return batch[CommonKeys.IMAGE], None, (), {"index": [int(i) for i in batch["index"]], "question": batch["question"]}
+    return batch[CommonKeys.IMAGE], None, (), {"index": [int(i) for i in batch["index"]]}
 
 
 class WriteOutputs:
-    """Handler that gathers the answers of all batches and writes them at the end of the run."""
+    """Handler that gathers the answers of all batches, carries masks on and writes everything at the end of the run."""
 
     def __init__(
-        self, series: Series, reasoner: Reasoner, segmenter: Segmenter[Any], bundle_root: str, output_dir: str
+        self,
+        series: Series,
+        network: GroundingNetwork,
+        bundle_root: str,
+        output_dir: str,
+        asking: AskSettings,
+        seg_kind: str = "binary",
     ) -> None:
-        self.series, self.reasoner, self.segmenter = series, reasoner, segmenter
-        self.bundle_root, self.output_dir = bundle_root, Path(output_dir)
-        self.results: list[SliceResult] = []
-        self.question = ""
+        self.series, self.network, self.asking = series, network, asking
+        self.bundle_root, self.output_dir, self.seg_kind = bundle_root, Path(output_dir), seg_kind
+        self.answers: Answers = []
         self.outputs: Outputs | None = None
+        self.result: GroundedSeries | None = None
         check_folder(self.output_dir)
 
     def attach(self, engine: Engine) -> None:
@@ -135,37 +166,41 @@ class WriteOutputs:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
-        self.results = []
+        self.answers = []
 
     def _gather(self, engine: Engine) -> None:
-        self.results += engine.state.output[CommonKeys.PRED]  # type: ignore[index]
-        self.question = engine.state.batch["question"][0]  # type: ignore[index]
+        self.answers += engine.state.output[CommonKeys.PRED]  # type: ignore[index]
 
     def _write(self, engine: Engine) -> None:
-        result = assemble(self.series, self.question, self.results, self.reasoner, self.segmenter)
-        self.outputs = write_outputs(result, self.output_dir, Bundle.open(self.bundle_root).lineage)
-        for path in (self.outputs.seg, self.outputs.overlay, self.outputs.answer):
-            logger.info("wrote %s", path)
+        asker, lineage = self.network.asker, Bundle.open(self.bundle_root).lineage
+        asked = slices_to_ask(self.series, self.asking.slices)
+        carry = self.asking.wants_carrying(self.series, asked)
+        findings = tuple(
+            settle(
+                self.series,
+                question,
+                [result for text, result in self.answers if text == question.text],
+                asker.segmenter,
+                carry=carry,
+            )
+            for question in checked(self.network.questions)
+        )
+        origin = origin_of(asker.reasoner, asker.segmenter, lineage)
+        self.result = GroundedSeries(self.series, findings, origin, tuple(asked), lineage)
+        self.outputs = write_outputs(self.result, self.output_dir, seg=self.seg_kind)  # type: ignore[arg-type]
+        tell(self.result, self.outputs)
 
 
-def plain_errors() -> None:
-    """In ``python -m monai.bundle``: end with our own error's message and exit code, not with a long traceback."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name.startswith("monai.bundle"):
-        sys.excepthook = explain
+def tell(result: GroundedSeries, outputs: Outputs) -> None:
+    """Log what was written, and of findings without a region why; no text of the question or the answer."""
+    for number, finding in enumerate(result.findings, 1):
+        if finding.status != "found":
+            logger.warning("finding %d: %s (%s)", number, finding.status, finding.reason)
+    for path in outputs.paths:
+        logger.info("wrote %s", path)
 
 
-def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An excepthook: our error's message, wherever in the chain it stands; anything else as Python shows it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, MedReasonerError):
-        cause = cause.__cause__ or cause.__context__
-    if cause is None:
-        traceback.print_exception(kind, error, trace)
-        return
-    print(f"error: {cause}", file=sys.stderr)  # noqa: T201 - what the person who ran the bundle reads
-    raise SystemExit(cause.exit_code)
-
-
-def _pictures(image: torch.Tensor) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
-    return list(np.asarray(image.cpu(), dtype=np.uint8))
+def _pictures(image: torch.Tensor) -> list[Image]:
+    """Back from MONAI's pictures to uint8 ``(rows, columns, 3)``, each."""
+    values = image.detach().clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return list(values.cpu().numpy())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.artifacts import file_digest
+from medreasoner_monai.bundle.asking import AskSettings, parse_carry, parse_slices
 from medreasoner_monai.errors import ArtifactError, InputError
 from medreasoner_monai.reasoners.protocol import Reasoner
 from medreasoner_monai.segmenters.protocol import Segmenter
@@ -16,6 +17,7 @@ from medreasoner_monai.segmenters.protocol import Segmenter
 CONFIG = "configs/inference.json"
 METADATA = "configs/metadata.json"
 MODEL = "models/reasoner"
+SEGMENTER = "models/segmenter"
 LINEAGE = "models/lineage.json"
 
 
@@ -71,16 +73,52 @@ class Bundle:
             self.root / MODEL, device=device or ("cuda" if torch.cuda.is_available() else "cpu")
         )
 
-    def segmenter(self) -> Segmenter[Any]:
-        """The segmenter that inference.json names."""
-        return build_segmenter(str(self.config["segmenter_name"]))
+    def segmenter(self, text: str | None = None) -> Segmenter[Any]:
+        """The segmenter that inference.json names, or another."""
+        if text is not None:
+            return build_segmenter(text)
+        return build_segmenter(str(self.config["segmenter_name"]), self.root)
+
+    def asking(self) -> AskSettings:
+        """How inference.json asks."""
+        return ask_settings(self.config)
 
 
-def build_segmenter(name: str) -> Segmenter[Any]:
-    """A segmenter as :class:`~medreasoner_monai.segmenters.registry.Choice` reads it, such as ``classical``."""
+def ask_settings(config: Mapping[str, Any]) -> AskSettings:
+    """How to ask, from the entries of inference.json that are about it; what is missing has its default.
+
+    Raises
+    ------
+    InputError
+        If a value is not of its kind.
+    """
+    try:
+        return AskSettings(
+            parse_slices(config.get("slices", "auto")),
+            parse_carry(config.get("carry", "auto")),
+            int(config.get("answers", 1)),
+            float(config.get("temperature", 0.7)),
+            float(config.get("confidence_threshold", 0.0)),
+        )
+    except (TypeError, ValueError):
+        raise InputError("answers, temperature and confidence_threshold must be numbers") from None
+
+
+def build_segmenter(text: str, root: Path | None = None) -> Segmenter[Any]:
+    """A segmenter as :class:`~medreasoner_monai.segmenters.registry.Choice` reads it, such as ``classical``.
+
+    Parameters
+    ----------
+    root:
+        A bundle's folder: relative ``weights`` are looked for in it first.
+    """
     from medreasoner_monai.segmenters.registry import Choice
 
-    return Choice.read(name).build()
+    choice = Choice.read(text)
+    weights = choice.options.get("weights")
+    if root is not None and weights is not None and (root / weights).exists():
+        choice.options["weights"] = str(root / weights)
+    return choice.build()
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import yaml
 
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.artifacts import MANIFEST, file_digest, object_digest, write_json
-from medreasoner_monai.bundle.contents import CONFIG, LINEAGE, METADATA, MODEL
+from medreasoner_monai.bundle.contents import CONFIG, LINEAGE, METADATA, MODEL, SEGMENTER
 from medreasoner_monai.errors import ArtifactError, InputError, nearest
 
 NAME = "medreasoner_grounding"
@@ -29,22 +29,27 @@ FACTS: dict[str, Any] = {
     "evaluated_on": "Greedy answers on the test split.",
     "dataset_digest": "not stated",
     "prompt_digest": "not stated",
+    "reward_digest": "not stated",
     "metrics": [],
     "limits": [],
     "lineage": {},
     "decision": "",
     "large_files_url": "",
+    "temperature": None,
+    "confidence_threshold": None,
 }
 """What :func:`package_bundle` takes, with what stands where a fact is not given.
 
 ``metrics`` is a list of ``{"name", "value"}`` with optional ``low`` and ``high``; ``lineage`` maps what the model
 was made from to digests; ``large_files_url`` is the address under which files over 25 MB are published.
+``temperature`` and ``confidence_threshold`` are what the confidence of several answers was measured with.
 """
 
 _LIMITS = (
     "Research use only; never evaluated for clinical use.",
-    "Slices are read one by one: the model sees no neighbouring slice.",
-    "A region is given for any question that gets a readable answer, also when the target is not in the picture.",
+    "Slices are read one by one: the model sees no neighbouring slice; a mask carried on is the segmenter's work.",
+    "A single answer has no confidence: ask several times and set a threshold to have doubtful ones withheld.",
+    "Codes taken from the reasoning say what the model named, not what a reader confirmed.",
 )
 _REQUIRED = (
     "highdicom",
@@ -60,7 +65,7 @@ _REQUIRED = (
 )
 
 
-def package_bundle(model_dir: Path, out_dir: Path, facts: Mapping[str, Any]) -> None:
+def package_bundle(model_dir: Path, out_dir: Path, facts: Mapping[str, Any], *, segmenter: str = "classical") -> None:
     """Write a bundle.
 
     Parameters
@@ -72,11 +77,14 @@ def package_bundle(model_dir: Path, out_dir: Path, facts: Mapping[str, Any]) -> 
         here: call this inside an artifact's draft.
     facts:
         See :data:`FACTS`; all are optional.
+    segmenter:
+        As :class:`~medreasoner_monai.segmenters.registry.Choice` reads it. Its weights are copied into the bundle, and
+        their sha256 is noted.
 
     Raises
     ------
     InputError
-        If ``model_dir`` is no model folder, or a fact is unknown.
+        If ``model_dir`` is no model folder, a fact is unknown, or the segmenter or its weights are.
     """
     for key in facts:
         if key not in FACTS:
@@ -94,6 +102,7 @@ def package_bundle(model_dir: Path, out_dir: Path, facts: Mapping[str, Any]) -> 
     shutil.copytree(model_dir, model, ignore=ignored, copy_function=shutil.copyfile)
     digests = {str(p.relative_to(model)): file_digest(p) for p in sorted(model.rglob("*")) if p.is_file()}
     model_digest = object_digest(digests)
+    _configure(out_dir, _take_segmenter(segmenter, out_dir), known)
     write_json(
         out_dir / LINEAGE,
         {
@@ -101,6 +110,7 @@ def package_bundle(model_dir: Path, out_dir: Path, facts: Mapping[str, Any]) -> 
             "model_digest": model_digest,
             "dataset_digest": known["dataset_digest"],
             "prompt_digest": known["prompt_digest"],
+            "reward_digest": known["reward_digest"],
             "made_from": known["lineage"],
             "files": digests,
         },
@@ -125,6 +135,67 @@ def bundle_source() -> Path:
     raise ArtifactError(
         f"the bundle's source ({NAME}) is neither in the package nor beside it; install the package again"
     )
+
+
+def evaluation_facts(folder: Path) -> dict[str, Any]:
+    """The facts that an evaluation folder tells: figures with intervals, on what, with which prompt.
+
+    Raises
+    ------
+    InputError
+        If it holds no finished evaluation.
+    """
+    from medreasoner_monai.evaluation.command import read_evaluation
+
+    metrics = read_evaluation(folder).metrics
+    return {
+        "evaluated_on": f"{metrics['samples']} questions.",
+        "prompt_digest": metrics["prompt_digest"],
+        "metrics": metric_facts(metrics),
+    }
+
+
+def metric_facts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Overall figures of an evaluation's metrics, as :data:`FACTS` has them."""
+    return [
+        {"name": name, "value": v["mean"], "low": v["low"], "high": v["high"]} for name, v in metrics["overall"].items()
+    ]
+
+
+def _take_segmenter(text: str, out_dir: Path) -> str:
+    """The segmenter's text as the bundle has it: weights inside the bundle, with their sha256."""
+    from medreasoner_monai.segmenters.registry import ENGINES, Choice
+
+    choice = Choice.read(text)
+    if choice.name not in ENGINES:
+        raise InputError(f"there is no segmenter {choice.name!r}; known are {', '.join(ENGINES)}")
+    options = dict(choice.options)
+    if weights := options.get("weights"):
+        source = Path(weights)
+        if not source.exists():
+            raise InputError(f"there is no file {source}, the weights of the segmenter {choice.name!r}")
+        target = out_dir / SEGMENTER / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(source, target)
+            options.setdefault("sha256", file_digest(target))
+        options["weights"] = str(target.relative_to(out_dir))
+    name = choice.name if choice.label == choice.name else f"{choice.label}={choice.name}"
+    return name + (":" + ",".join(f"{k}={v}" for k, v in options.items()) if options else "")
+
+
+def _configure(out_dir: Path, segmenter: str, known: Mapping[str, Any]) -> None:
+    """Put what this bundle uses into its configs."""
+    for path in sorted((out_dir / "configs").glob("*.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.get("segmenter_name"):
+            config["segmenter_name"] = segmenter
+        for name in ("temperature", "confidence_threshold"):
+            if name in config and known[name] is not None:
+                config[name] = known[name]
+        write_json(path, config)
 
 
 def _metadata(out_dir: Path, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,41 +11,54 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.artifacts import Artifact, Draft, object_digest
-from medreasoner_monai.bundle.packaging import NAME, package_bundle
-from medreasoner_monai.bundle.result import NO_REGION
+from medreasoner_monai.bundle.outputs import ANSWER, NAMES
+from medreasoner_monai.bundle.packaging import NAME, metric_facts, package_bundle
 from medreasoner_monai.context import Context
 from medreasoner_monai.errors import InputError, StageFailedError
+from medreasoner_monai.evaluation.resolve import weights_digests
 from medreasoner_monai.evaluation.stage import Evaluation
 from medreasoner_monai.processes import die_with_parent
+from medreasoner_monai.prompts import template
+from medreasoner_monai.rewards import suite
 from medreasoner_monai.watch import Watch
 
-OUTPUTS = ("seg.dcm", "overlay.png", "answer.json")
 
-
-def package(context: Context, dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact) -> Artifact:
-    """An artifact with the bundle folder ``medreasoner_grounding`` in it."""
+def package(
+    context: Context,
+    dataset: Artifact,
+    model: Artifact,
+    result: Evaluation,
+    decision: Artifact,
+    surety: Evaluation | None = None,
+) -> Artifact:
+    """An artifact with the bundle folder ``medreasoner_grounding`` in it, the evaluation's first segmenter included."""
+    chosen = context.settings.evaluate.segmenters[0]
+    rewards, prompt = context.settings.grpo.rewards, template(context.settings.model.prompt)
+    suited = suite(rewards.suite, weights=rewards.weights, point_overlap=rewards.point_overlap, think=prompt.think)
 
     def make(draft: Draft, watch: Watch) -> None:
-        package_bundle(model.path, draft.path / NAME, bundle_facts(dataset, model, result, decision))
+        facts = bundle_facts(dataset, model, result, decision, surety) | {"reward_digest": suited.digest}
+        package_bundle(model.path, draft.path / NAME, facts, segmenter=chosen)
         watch.step(1, 1)
 
     inputs = {"dataset": dataset, "model": model, "evaluation": result.artifact, "decision": decision}
-    return context.stage("bundle", make, inputs=inputs, settings={}, title="package")
+    if surety is not None:
+        inputs["confidence"] = surety.artifact
+    settings = {"segmenter": chosen, "weights": weights_digests([chosen]), "rewards": suited.digest}
+    return context.stage("bundle", make, inputs=inputs, settings=settings, title="package")
 
 
-def bundle_facts(dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact) -> dict[str, Any]:
+def bundle_facts(
+    dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact, surety: Evaluation | None = None
+) -> dict[str, Any]:
     """What the model card says: data, figures with intervals, lineage, the gate's word."""
     splits = dataset.facts["splits"]
-    metrics = [
-        {"name": name, "value": v["mean"], "low": v["low"], "high": v["high"]}
-        for name, v in result.metrics["overall"].items()
-    ]
-    return {
+    facts: dict[str, Any] = {
         "trained_on": f"{splits['train']['samples']} samples. {dataset.facts['description']}",
         "evaluated_on": f"Greedy answers to the {splits['test']['samples']} questions of the test split.",
         "dataset_digest": dataset.digest,
         "prompt_digest": result.metrics["prompt_digest"],
-        "metrics": metrics,
+        "metrics": metric_facts(result.metrics),
         "lineage": {
             "dataset": dataset.digest,
             "model": model.digest,
@@ -54,12 +68,23 @@ def bundle_facts(dataset: Artifact, model: Artifact, result: Evaluation, decisio
         },
         "decision": f"{decision.facts['decision']}: {'; '.join(decision.facts['reasons'])}",
     }
+    if surety is not None:
+        facts["temperature"] = surety.metrics["temperature"]
+        if (value := surety.metrics["threshold"].get("value")) is not None:
+            facts["confidence_threshold"] = value
+            facts["limits"] = [
+                (
+                    f"Asked {surety.metrics['answers']} times a slice, answers of less confidence than {value:.3f} are "
+                    "withheld."
+                )
+            ]
+    return facts
 
 
 def ground(context: Context, bundle: Artifact) -> Artifact:
-    """An artifact with ``seg.dcm``, ``overlay.png`` and ``answer.json``, made by ``python -m monai.bundle run``.
+    """An artifact with the files of an answer, made by ``python -m monai.bundle run``.
 
-    It holds none of them, and says why in its facts, when the model found no region.
+    Its facts say whether a region was found, and if not, why; then it holds no ``seg.dcm``.
     """
     chosen = context.settings.ground
     settings = chosen.model_dump(mode="json") | {"files": _listing(chosen.dicom) if chosen.dicom else None}
@@ -67,18 +92,16 @@ def ground(context: Context, bundle: Artifact) -> Artifact:
     def make(draft: Draft, watch: Watch) -> None:
         out = draft.scratch / "out"
         log = draft.scratch / "bundle.log"
-        try:
-            run_bundle(bundle.path / NAME, out, log, chosen.dicom, chosen.question, chosen.series)
-        except StageFailedError as error:
-            if not str(error).startswith(NO_REGION):
-                raise
-            # An answer too: the model found nothing it could point at. The run goes on and says so.
-            draft.facts.update(found=False, reason=str(error))
-            watch.note(str(error).partition(". ")[0])
-            return
-        for name in OUTPUTS:
-            shutil.copy2(out / name, draft.path / name)
-        draft.facts.update(found=True)
+        run_bundle(bundle.path / NAME, out, log, chosen.dicom, chosen.question, chosen.series)
+        for name in NAMES:
+            if (out / name).is_file():
+                shutil.copy2(out / name, draft.path / name)
+        finding = json.loads((out / ANSWER).read_text(encoding="utf-8"))["findings"][0]
+        found = finding["status"] == "found"
+        draft.facts.update(found=found, **({} if found else {"reason": f"{finding['status']}: {finding['reason']}"}))
+        if not found:
+            # An answer too: the run goes on and says so.
+            watch.note(f"{finding['status']}: {finding['reason']}")
         watch.step(1, 1)
 
     return context.stage("grounding", make, inputs={"bundle": bundle}, settings=settings, title="ground")

@@ -1,6 +1,8 @@
 """A slice as a picture: stored values -> modality rescale -> VOI window -> uint8, as a viewer would show it.
 
-The steps and their order are PS3.3 C.11 (modality LUT, VOI LUT, presentation). Nothing is ever drawn into the picture.
+The steps and their order are PS3.3 C.11 (modality LUT, VOI LUT, presentation). Nothing is ever drawn into the picture,
+and its pixels are the stored ones: pixels that are not square in the patient are not made so, because masks, boxes and
+points are in the stored grid.
 """
 
 from __future__ import annotations
@@ -9,32 +11,36 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, uid
-from pydicom.multival import MultiValue
+from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.pixels.utils import pixel_array
 
+from medreasoner_monai.dicom.geometry import measure
+from medreasoner_monai.dicom.pixels import decode_frame, name
 from medreasoner_monai.dicom.privacy import private
+from medreasoner_monai.dicom.windows import (
+    CT_WINDOW,
+    Values,
+    Window,
+    apply_window,
+    has_table,
+    look_up,
+    padding,
+    stretch,
+    window_function,
+    windows,
+)
 from medreasoner_monai.errors import DicomError
 
 Image = NDArray[np.uint8]
-Values = NDArray[np.float64]
-_UNCOMPRESSED = {
-    uid.ImplicitVRLittleEndian,
-    uid.ExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
-    uid.DeflatedExplicitVRLittleEndian,
-}
-_CT_WINDOW = (40.0, 400.0)
-_PERCENTILES = (1.0, 99.0)
+_RESCALE = "PixelValueTransformationSequence"
 
 
 @private()
-def render_slice(dataset: Dataset, frame: int = 0) -> Image:
+def render_slice(dataset: Dataset, frame: int = 0, window: int | Window | None = None) -> Image:
     """One frame as it would be shown.
 
-    The first window (or VOI LUT) of the file is used; without one, CT is shown at centre 40, width 400 HU, and anything
-    else between its 1st and 99th percentile.
+    The VOI LUT of the file is used, else its first window; without one, CT is shown at centre 40, width 400 HU, and
+    anything else between its 1st and 99th percentile. Padding is shown black.
 
     Parameters
     ----------
@@ -42,6 +48,9 @@ def render_slice(dataset: Dataset, frame: int = 0) -> Image:
         With pixel data, compressed or not.
     frame:
         From 0; 0 for a single-frame image.
+    window:
+        Another choice: the number (from 0) of one of :func:`~medreasoner_monai.dicom.windows.windows`, or a centre and
+        a width in the units of the modality. Colour images have no window.
 
     Returns
     -------
@@ -50,121 +59,87 @@ def render_slice(dataset: Dataset, frame: int = 0) -> Image:
     Raises
     ------
     DicomError
-        If the pixel data cannot be decoded; the message names the transfer syntax and the package to install.
+        If the pixel data cannot be decoded, with the transfer syntax and the package to install; if there is no such
+        frame or window; if the attributes that say how to show it are damaged.
     """
-    stored = _decode(dataset, frame)
+    stored = decode_frame(dataset, frame)
     try:
-        return _show(dataset, frame, stored)
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError) as error:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            return _show(dataset, frame, stored, window)
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom raises many kinds on damaged elements
         raise DicomError(
-            f"{_name(dataset)}: the attributes that say how to show it are damaged ({type(error).__name__}); "
+            f"{name(dataset)}: the attributes that say how to show it are damaged ({type(error).__name__}); "
             "export the series again"
         ) from error
 
 
-def _show(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Image:
-    kind = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
+def _show(dataset: Dataset, frame: int, stored: NDArray[Any], window: int | Window | None) -> Image:
+    kind = str(dataset.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
-        return _to_bytes(apply_color_lut(stored, dataset)[..., :3], 16)
+        coloured = apply_color_lut(stored, dataset)[..., :3]
+        return _to_bytes(coloured, _palette_bits(dataset, coloured))
     if stored.ndim == 3:
         return _to_bytes(stored, int(dataset.BitsStored))
-    shown = _window(dataset, frame, stored)
+    values = modality_values(dataset, frame, stored)
+    if not np.isfinite(values).all():
+        raise ValueError("values that are no numbers")
+    padded = padding(dataset, stored)
+    shown = _window(dataset, frame, values, padded, window)
     if kind == "MONOCHROME1":
         shown = 1 - shown
+    if padded is not None:
+        shown = np.where(padded, 0, shown)
     return np.round(shown * 255).astype(np.uint8)
 
 
-def _decode(dataset: Dataset, frame: int) -> NDArray[Any]:
-    try:
-        return pixel_array(dataset, index=frame)
-    except Exception as error:  # each decoder has its own exceptions
-        syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-        name = f"{syntax.name} ({syntax})" if syntax else "an unknown transfer syntax"
-        if syntax in _UNCOMPRESSED:
-            remedy = "the file is damaged; copy it again"
-        else:
-            remedy = (
-                "install a decoder for it (python-gdcm; pylibjpeg with pylibjpeg-libjpeg for 12-bit JPEG) "
-                "or export the series uncompressed"
-            )
-        raise DicomError(
-            f"{_name(dataset)}: frame {frame} in {name} cannot be decoded ({type(error).__name__}); {remedy}"
-        ) from error
-
-
-def _name(dataset: Dataset) -> str:
-    return str(getattr(dataset, "filename", None) or "the data set")
-
-
-def _window(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Values:
+def _window(
+    dataset: Dataset, frame: int, values: Values, padded: NDArray[np.bool_] | None, window: int | Window | None
+) -> Values:
     """Values in [0, 1], ``(rows, columns)``."""
-    values = _rescale(dataset, frame, stored)
-    if dataset.get("VOILUTSequence") and "LUTData" in dataset.VOILUTSequence[0]:
+    if window is None and has_table(dataset):
         big_endian = dataset.original_encoding[1] is False
-        return _look_up(dataset.VOILUTSequence[0], values, ">u2" if big_endian else "<u2")
-    voi = _group(dataset, frame, "FrameVOILUTSequence") or dataset
-    centre, width = _first(voi.get("WindowCenter")), _first(voi.get("WindowWidth"))
-    if centre is not None and width is not None and width > 0:
-        return _apply_window(values, centre, width, str(voi.get("VOILUTFunction") or "LINEAR"))
+        return look_up(dataset.VOILUTSequence[0], values, ">u2" if big_endian else "<u2")
+    chosen = _chosen(dataset, frame, window)
+    if chosen is not None:
+        return apply_window(values, chosen, window_function(dataset, frame))
     if dataset.get("Modality") == "CT":
-        return _apply_window(values, *_CT_WINDOW, "LINEAR")
-    return _stretch(dataset, stored, values)
+        return apply_window(values, CT_WINDOW, "LINEAR")
+    return stretch(values, values if padded is None else values[~padded])
 
 
-def _look_up(item: Dataset, values: Values, words: str) -> Values:
-    """PS3.3 C.11.2.1.1; 8-bit entries may be stored in bytes or in 16-bit words."""
-    entries, first, bits = (int(v) for v in item.LUTDescriptor)
-    data = item.LUTData
-    if isinstance(data, bytes):
-        table = np.frombuffer(data, words if len(data) >= 2 * (entries or 2**16) else np.uint8)
-    else:
-        table = np.asarray(data)
-    index = np.clip(np.round(values).astype(np.int64) - first, 0, len(table) - 1)
-    return np.asarray(np.clip(table[index] / (2**bits - 1), 0, 1))
+def _chosen(dataset: Dataset, frame: int, window: int | Window | None) -> Window | None:
+    if isinstance(window, tuple):
+        if not (np.isfinite(window).all() and window[1] > 0):
+            raise DicomError(f"a window is a centre and a positive width; got {window}")
+        return window
+    known = windows(dataset, frame)
+    if window is None:
+        return known[0] if known else None
+    if not 0 <= window < len(known):
+        raise DicomError(f"{name(dataset)}: window {window} is asked for, but the file has {len(known)}, from 0")
+    return known[window]
 
 
-def _apply_window(values: Values, centre: float, width: float, function: str) -> Values:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3, scaled to [0, 1]."""
-    if function == "SIGMOID":
-        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700))))
-    if function == "LINEAR_EXACT":
-        return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
-    # Width 1 is a threshold: the formula's divisor would be zero.
-    return np.asarray(np.clip((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1))
+def modality_values(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Values:
+    """Stored values after the modality LUT or the rescale of the frame (PS3.3 C.11.1), of any shape."""
+    slope = measure(dataset, frame, _RESCALE, "RescaleSlope")
+    intercept = measure(dataset, frame, _RESCALE, "RescaleIntercept")
+    if dataset.get("ModalityLUTSequence"):
+        return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
+    # As text, so that several values where one belongs are refused and not one of them taken.
+    return stored * float(str(slope if slope is not None else 1)) + float(
+        str(intercept if intercept is not None else 0)
+    )
 
 
-def _stretch(dataset: Dataset, stored: NDArray[Any], values: Values) -> Values:
-    padding = dataset.get("PixelPaddingValue")
-    inside = values[stored != padding] if padding is not None else values
-    low, high = np.percentile(inside if inside.size else values, _PERCENTILES)
-    if high <= low:
-        low, high = float(values.min()), float(max(values.max(), values.min() + 1))
-    return np.asarray(np.clip((values - low) / (high - low), 0, 1))
-
-
-def _rescale(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Values:
-    item = _group(dataset, frame, "PixelValueTransformationSequence")
-    if item is not None:
-        return stored * float(item.get("RescaleSlope", 1)) + float(item.get("RescaleIntercept", 0))
-    return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
-
-
-def _group(dataset: Dataset, frame: int, name: str) -> Dataset | None:
-    """The item of a functional group, of the frame or shared by all (PS3.3 C.7.6.16)."""
-    for groups, index in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
-        items = dataset.get(groups) or []
-        if index < len(items) and items[index].get(name):
-            return items[index][name].value[0]
-    return None
-
-
-def _first(value: object) -> float | None:
-    if isinstance(value, MultiValue | list):
-        value = value[0] if len(value) else None
-    try:
-        return None if value is None else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+def _palette_bits(dataset: Dataset, coloured: NDArray[Any]) -> int:
+    """Entries of 8 bits may be stored in 16-bit words, in the low byte or in both (PS3.3 C.7.6.3.1.5)."""
+    if coloured.dtype == np.uint8:
+        return 8
+    low = int(dataset.RedPaletteColorLookupTableDescriptor[2]) == 8 and int(coloured.max(initial=0)) <= 255
+    return 8 if low else 16
 
 
 def _to_bytes(values: NDArray[Any], bits: int) -> Image:

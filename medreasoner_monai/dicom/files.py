@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
+from medreasoner_monai.dicom.elements import decode
+from medreasoner_monai.dicom.pixels import check_pixels, frames
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.errors import DicomError
 
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-
-_COUNTS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "NumberOfFrames")
-
-_NEEDED = {
-    *_COUNTS,
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "Modality",
-    "InstanceNumber",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "PhotometricInterpretation",
-    "PixelRepresentation",
-}
+_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+MOST_INFLATED = 4 << 30
+"""Bytes that a deflated data set may have; it is inflated in memory."""
+_DEFERRED = 1 << 16
 
 
 @dataclass(frozen=True)
 class File:
-    """A file's data set without pixel data, what is wrong with it as an image, what was put right."""
+    """A file's data set without pixel data, what is wrong with it as an image, what was put right, what was noticed.
+
+    ``pixels`` is where the pixel data lie in the file, as (offset, length) in bytes; None where that is not known.
+    """
 
     path: Path
     header: Dataset
     problem: str | None
     repairs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    pixels: tuple[int, int] | None = None
 
 
 def is_dicom(path: Path) -> bool:
@@ -54,29 +52,40 @@ def is_dicom(path: Path) -> bool:
     DicomError
         If it cannot be opened.
     """
-    start = _start(path)
+    return looks_like_dicom(_start(path))
+
+
+def looks_like_dicom(start: bytes) -> bool:
+    """Whether these are a DICOM file's first 132 bytes, with or without a preamble."""
     return _is_part10(start) or _is_bare(start)
 
 
 @private()
 def read(path: Path) -> Dataset:
-    """The whole data set; large elements are fetched from the file when they are used.
+    """The whole data set; elements of more than 64 KiB are fetched from the file when they are used.
 
     Raises
     ------
     DicomError
         If it cannot be read.
     """
-    bare = not _is_part10(_start(path))
-    try:
-        dataset = dcmread(path, force=bare, defer_size=1 << 20)
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        raise DicomError(
-            f"{path}: the DICOM file is damaged or truncated ({type(error).__name__}); copy it again or remove it"
-        ) from error
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, _ = dataset.original_encoding
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return _read(path)[0]
+
+
+@private()
+def load(path: Path) -> Dataset:
+    """The whole data set, its header decoded as by :func:`read_header`, its pixel data left in the file where large.
+
+    Raises
+    ------
+    DicomError
+        As :func:`read_header`.
+    """
+    dataset = _read(path)[0]
+    pixels = _take_pixels(dataset)
+    decode(dataset, path)
+    if pixels is not None:
+        dataset[pixels.tag] = pixels
     return dataset
 
 
@@ -89,16 +98,68 @@ def read_header(path: Path) -> File:
     DicomError
         As :func:`read`.
     """
-    dataset = read(path)
-    # Before the elements are decoded, which would read the pixels.
-    pixels = dataset.get_item("PixelData", keep_deferred=True) if "PixelData" in dataset else None
-    for keyword in _PIXEL_DATA:
+    dataset, repairs = _read(path)
+    pixels = _take_pixels(dataset)
+    found = decode(dataset, path)
+    check = check_pixels(dataset, pixels, path)
+    if check.problem and frames(dataset) > 1:
+        # Nobody will look at them, and their number may be the lie: billions of frames are not to be counted out.
+        dataset.NumberOfFrames = 1
+    notes = (*found.notes, *_meta_notes(dataset), *check.notes)
+    return File(path, dataset, check.problem, (*repairs, *found.repairs), notes, check.where)
+
+
+def _read(path: Path) -> tuple[Dataset, tuple[str, ...]]:
+    bare = not _is_part10(_start(path))
+    deflated = not bare and _is_deflated(path)
+    try:
+        # pydicom cannot go back into a deflated file.
+        dataset = dcmread(path, force=bare, defer_size=None if deflated else _DEFERRED)
+        repairs = _decode_meta(dataset.file_meta)
+        if syntax := dataset.file_meta.get("TransferSyntaxUID"):
+            if not isinstance(syntax, UID):
+                raise ValueError("several transfer syntaxes")
+            return dataset, repairs
+        implicit, _ = dataset.original_encoding
+    except Exception as error:  # pydicom raises many kinds on damaged files
+        raise DicomError(
+            f"{path}: the DICOM file is damaged or truncated ({type(error).__name__}); copy it again or remove it"
+        ) from error
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset, (*repairs, "missing TransferSyntaxUID guessed from the data")
+
+
+def _decode_meta(meta: Dataset) -> tuple[str, ...]:
+    """Take damaged elements out of the file's label; what it says stands in the data set too."""
+    damaged = []
+    for tag in list(meta.keys()):
+        try:
+            meta[tag]
+        except Exception:  # pydicom raises many kinds on damaged elements
+            damaged.append(f"damaged {keyword_for_tag(tag) or tag} left out")
+            del meta[tag]
+    return tuple(damaged)
+
+
+def _take_pixels(dataset: Dataset) -> DataElement | RawDataElement | None:
+    """Take pixel data out as they are, before elements are decoded, which would read them."""
+    pixels: DataElement | RawDataElement | None = None
+    if "PixelData" in dataset:
+        pixels = dataset.get_item("PixelData", keep_deferred=True)
+    for keyword in _PIXEL_KEYWORDS:
         if keyword in dataset:
             del dataset[keyword]
-    repairs = _decode_elements(dataset, path)
-    _check_numbers(dataset, path)
-    problem = _pixel_problem(dataset, pixels, path)
-    return File(path, dataset, problem, repairs)
+    return pixels
+
+
+def _meta_notes(dataset: Dataset) -> Iterator[str]:
+    """The file's own label against its content (PS3.10 7.1)."""
+    for label, keyword in (
+        ("MediaStorageSOPClassUID", "SOPClassUID"),
+        ("MediaStorageSOPInstanceUID", "SOPInstanceUID"),
+    ):
+        if label in dataset.file_meta and dataset.file_meta[label].value != dataset.get(keyword):
+            yield f"{label} differs from {keyword}"
 
 
 def _start(path: Path) -> bytes:
@@ -118,53 +179,37 @@ def _is_bare(start: bytes) -> bool:
     return len(start) == 132 and start[:2] == b"\x08\x00" and start[3:4] == b"\x00"
 
 
-def _check_numbers(dataset: Dataset, path: Path) -> None:
-    """Damaged headers give text where numbers belong; refused here, so that nobody behind has to doubt them."""
-    for keyword in _COUNTS:
-        try:
-            int(dataset.get(keyword) or 0)
-        except (TypeError, ValueError, OverflowError):
-            raise DicomError(
-                f"{path}: {keyword} in the header is not a number; copy the file again or remove it"
-            ) from None
+def _is_deflated(path: Path) -> bool:
+    """Whether the data set is deflated; refuses one that would fill the memory.
 
-
-def _decode_elements(dataset: Dataset, path: Path) -> tuple[str, ...]:
-    """Convert each element from its bytes now: pydicom does it on first use, and fails there when they are damaged."""
-    left_out = []
-    for tag in list(dataset.keys()):
-        try:
-            dataset[tag]
-        except Exception as error:  # pydicom raises many kinds on damaged elements
-            keyword = keyword_for_tag(tag)
-            if keyword in _NEEDED:
-                raise DicomError(
-                    f"{path}: {keyword} in the header is damaged ({type(error).__name__}); "
-                    "copy the file again or remove it"
-                ) from error
-            del dataset[tag]
-            left_out.append(f"damaged {keyword or tag} left out")
-    return tuple(left_out)
-
-
-def _pixel_problem(dataset: Dataset, element: DataElement | RawDataElement | None, path: Path) -> str | None:
-    if element is None:
-        return f"{path}: an image without integer pixel data; export it again as an ordinary image"
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
-        return None  # encapsulated: reading it to the end showed that it is complete
-    # A deflated file's size says nothing about the data set in it.
-    inflated = syntax == DeflatedExplicitVRLittleEndian
-    available = element.length if inflated else min(element.length, path.stat().st_size - element.value_tell)
-    missing = max(element.length, _expected(dataset)) - available
-    if missing <= 0:
-        return None
-    return f"{path}: truncated, {missing} bytes of pixel data are missing; copy the file again"
-
-
-def _expected(dataset: Dataset) -> int:
-    """Bytes that uncompressed pixels need; 0 where the header does not tell."""
+    Raises
+    ------
+    DicomError
+        If it would inflate to more than :data:`MOST_INFLATED` bytes.
+    """
     try:
-        return 0 if dataset.file_meta.TransferSyntaxUID.is_compressed else get_expected_length(dataset)
-    except (AttributeError, TypeError, ValueError, KeyError):
-        return 0
+        meta = read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return False
+    except Exception:  # the reader proper will say what is wrong with it
+        return False
+    if path.stat().st_size * 1100 > MOST_INFLATED:  # deflate makes things at most 1032 times smaller
+        _check_inflated(path, MOST_INFLATED)
+    return True
+
+
+def _check_inflated(path: Path, most: int) -> None:
+    with path.open("rb") as f:
+        f.seek(132)
+        # The group length (0002,0000) is the first element: 12 bytes, its value the length of what follows.
+        f.seek(144 + int.from_bytes(f.read(12)[8:], "little"))
+        inflate, size, chunk = zlib.decompressobj(-zlib.MAX_WBITS), 0, b""
+        while chunk := inflate.unconsumed_tail or f.read(1 << 20):
+            try:
+                size += len(inflate.decompress(chunk, 1 << 24))
+            except zlib.error:
+                return  # the reader proper will say so
+            if size > most:
+                raise DicomError(
+                    f"{path}: the deflated data set holds more than {most} bytes; export the series uncompressed"
+                )

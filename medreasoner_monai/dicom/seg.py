@@ -1,92 +1,59 @@
-"""Masks out as a DICOM Segmentation (PS3.3 A.51) that says what made it and stays tied to its source images."""
+"""Findings out as a DICOM Segmentation (PS3.3 A.51) that says what made it and stays tied to its source images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import generate_uid
 
-from medreasoner_monai import __version__
+from medreasoner_monai.dicom import provenance
+from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom.space import in_space
+from medreasoner_monai.dicom.text import short
+from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, MedReasonerError
+from medreasoner_monai.findings import Finding, Origin
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
 
-CodeTriple = tuple[str, str, str]
-ANATOMICAL_STRUCTURE: CodeTriple = ("91723000", "SCT", "Anatomical Structure")
-TISSUE: CodeTriple = ("85756007", "SCT", "Tissue")
-_AI: CodeTriple = ("123110", "DCM", "Artificial Intelligence")
+SegKind = Literal["binary", "fractional", "labelmap"]
+SERIES_BASE = 1000
 _SERIES_DESCRIPTION = "Research use only: region answering a question"
-_MANUFACTURER = "medreasoner-monai"
-_FIRST_SERIES_NUMBER = 1000
+_LEAST = 1 / 255  # a marked pixel stays marked, however low its confidence
 
 
 class EmptyMaskError(MedReasonerError):
     """There is nothing to write a segmentation of."""
 
 
-@dataclass(frozen=True)
-class SegmentInfo:
-    """What a segment is and what made it. Codes are (value, scheme, meaning).
-
-    Attributes
-    ----------
-    label:
-        Segment Label; cut to 64 bytes of UTF-8 (VR LO).
-    description:
-        Segment Description, such as the question; cut to 1024 bytes (VR ST).
-    category, type:
-        Segmented property category (CID 7150) and type (CID 7151), generic unless known better.
-    regions:
-        Anatomic regions, when known.
-    algorithm, version, family:
-        Algorithm identification (PS3.3 10.16), family of CID 7162.
-    parameters:
-        Kept in the algorithm identification, as ``name: value``.
-    serial:
-        Device Serial Number; a digest of the model is the honest one.
-    tracking_id, tracking_uid:
-        Identify the finding across objects.
-    """
-
-    label: str = "Answer to question"
-    description: str = ""
-    category: CodeTriple = ANATOMICAL_STRUCTURE
-    type: CodeTriple = TISSUE
-    regions: tuple[CodeTriple, ...] = ()
-    algorithm: str = "medreasoner-monai"
-    version: str = __version__
-    family: CodeTriple = _AI
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    serial: str = "none"
-    tracking_id: str = "Answer"
-    tracking_uid: str = field(default_factory=lambda: str(generate_uid(prefix=None)))
-
-
 @private()
-def write_seg(series: Series, masks: NDArray[np.bool_], segment: SegmentInfo, path: Path) -> str:
-    """Write masks as one segment of a BINARY segmentation; slices without a marked pixel are left out.
+def write_seg(
+    series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, kind: SegKind = "binary"
+) -> str:
+    """Write the found findings as segments, numbered from 1 in their order; frames without a marked pixel are left out.
 
     The file is written beside its final name and renamed.
 
     Parameters
     ----------
     series:
-        What the masks were made on.
-    masks:
-        Boolean, ``(slices, rows, columns)``, slices in the order of ``series``.
-    segment:
-        Meaning and origin.
+        What the findings were made on.
+    findings:
+        Those with status ``found`` become a segment each, the others are passed over.
+    origin:
+        What made them.
     path:
         The file to write; an existing one is replaced.
+    kind:
+        ``binary``; ``fractional``, where each marked pixel has its slice's confidence as its probability (1 where no
+        confidence was measured); ``labelmap``, one frame a slice for all findings, which not every reader knows yet.
 
     Returns
     -------
@@ -95,102 +62,164 @@ def write_seg(series: Series, masks: NDArray[np.bool_], segment: SegmentInfo, pa
     Raises
     ------
     EmptyMaskError
-        If no pixel is marked in any slice.
+        If no finding has a marked pixel.
     DicomError
-        If the masks do not have the shape of the series, or the series cannot be referred to (for example several
-        frames without positions in space).
+        If a mask does not have the shape of the series' slices, findings overlap in a labelmap, or the series cannot be
+        referred to.
     """
-    if masks.dtype != np.bool_ or masks.shape != series.shape:
-        raise DicomError(
-            f"masks must be bool of shape {series.shape} (slices, rows, columns) like the series, "
-            f"got {masks.dtype} of shape {masks.shape}"
-        )
-    if not masks.any():
+    found = [f for f in findings if f.status == "found"]
+    if not found:
         raise EmptyMaskError("no pixel is marked in any slice, so there is no segmentation to write")
+    for finding in found:
+        _check(series, finding)
     import highdicom as hd
 
-    uid = str(generate_uid(prefix=None))
+    stacked = len(series) > 1 and not in_space(series)
+    sources = as_stack(series) if stacked else [with_shared_groups(h) for h in series.headers]
+    uid = provenance.new_uid()
     try:
         seg = hd.seg.Segmentation(
-            source_images=list(series.headers),
-            pixel_array=masks,
-            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_description(segment)],
-            series_instance_uid=str(generate_uid(prefix=None)),
-            series_number=_FIRST_SERIES_NUMBER + min(max(series.number or 0, 0), 10**6),
+            source_images=sources,
+            pixel_array=series.in_stored_order(_pixels(series, found, kind)),
+            segmentation_type=hd.seg.SegmentationTypeValues[kind.upper()],
+            segment_descriptions=[_description(f, i, origin) for i, f in enumerate(found, 1)],
+            series_instance_uid=provenance.new_uid(),
+            series_number=provenance.series_number(series, SERIES_BASE),
             sop_instance_uid=uid,
             instance_number=1,
-            manufacturer=_MANUFACTURER,
-            manufacturer_model_name=_text(segment.algorithm, 64),
-            software_versions=_text(segment.version, 64),
-            device_serial_number=_text(segment.serial, 64) or "none",
+            manufacturer=provenance.MANUFACTURER,
+            manufacturer_model_name=provenance.algorithm_name(origin),
+            software_versions=provenance.algorithm_version(origin),
+            device_serial_number=provenance.serial_number(origin),
             content_label="GROUNDING",
-            content_description="Region that answers a question; research use only",
-            content_creator_name="MedReasoner^MONAI",
+            content_description="Regions that answer questions; research use only",
+            content_creator_name=provenance.CONTENT_CREATOR,
             omit_empty_frames=True,
             series_description=_SERIES_DESCRIPTION,
-            # The question may be in any script; names of the source are written again in UTF-8.
-            specific_character_set="ISO_IR 192",
+            specific_character_set=provenance.UTF_8,
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no segmentation can refer to this series ({error}); "
-            "give a series of single-frame images, or an enhanced multi-frame image with positions in space"
+            f"{series.paths[0].parent}: no segmentation can refer to this series ({type(error).__name__}); its images "
+            "must have one size and one frame of reference, and a multi-frame image one orientation"
         ) from error
-    seg.SegmentSequence[0].SegmentDescription = _text(segment.description, 1024)
+    described = seg.SegmentSequence[-len(found) :]  # a labelmap has its background before them
+    for item, finding in zip(described, found, strict=True):
+        item.SegmentDescription = short(f"Answer to: {finding.question}", 1024)
+    if stacked:
+        out_of_stack(seg)
     _complete(seg, series)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        seg.save_as(temporary, enforce_file_format=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    provenance.save(seg, path)
     return uid
+
+
+def _check(series: Series, finding: Finding) -> None:
+    count, *size = series.shape
+    for one in finding.slices:
+        if not 0 <= one.index < count:
+            raise DicomError(f"a finding has slice {one.index}, but the series has {count} slices, counted from 0")
+        if one.mask is not None and (one.mask.dtype != np.bool_ or one.mask.shape != tuple(size)):
+            raise DicomError(
+                f"masks must be bool of shape {tuple(size)} (rows, columns) like the series, "
+                f"got {one.mask.dtype} of shape {one.mask.shape}"
+            )
+
+
+def _pixels(series: Series, found: Sequence[Finding], kind: SegKind) -> NDArray[Any]:
+    """Segment numbers ``(slices, rows, columns)``, in series order; a last axis of findings that share pixels.
+
+    The first is what highdicom handles faster.
+    """
+    if kind == "fractional":
+        return _probabilities(series, found)
+    labels = np.zeros(series.shape, dtype=np.uint8 if len(found) < 256 else np.uint16)
+    for number, finding in enumerate(found, 1):
+        for index, mask in finding.marked.items():
+            if labels[index][mask].any():
+                if kind == "labelmap":
+                    raise DicomError(
+                        f"findings share pixels on slice {index}, and a labelmap holds one finding a pixel; "
+                        "write a binary segmentation, or one labelmap a finding"
+                    )
+                return _layers(series, found)
+            labels[index][mask] = number
+    return labels
+
+
+def _layers(series: Series, found: Sequence[Finding]) -> NDArray[np.uint8]:
+    out = np.zeros((len(found), *series.shape), dtype=np.uint8)
+    for layer, finding in zip(out, found, strict=True):
+        for index, mask in finding.marked.items():
+            layer[index] = mask
+    return np.moveaxis(out, 0, -1)
+
+
+def _probabilities(series: Series, found: Sequence[Finding]) -> NDArray[np.float32]:
+    out = np.zeros((len(found), *series.shape), dtype=np.float32)
+    for layer, finding in zip(out, found, strict=True):
+        for one in finding.slices:
+            if one.mask is not None:
+                confidence = 1.0 if one.confidence is None else float(np.clip(one.confidence, _LEAST, 1))
+                layer[one.index][one.mask] = confidence
+    return np.moveaxis(out, 0, -1)
 
 
 def _complete(seg: Dataset, series: Series) -> None:
     """Attributes that highdicom takes from the source or leaves out, for sources that lack them."""
     shared = seg.SharedFunctionalGroupsSequence[0]
-    in_space = "PlaneOrientationSequence" in shared
-    if not in_space:
+    placed = "PlaneOrientationSequence" in shared
+    if not placed:
         seg.PatientOrientation = None  # type 2C: required, may be empty (PS3.3 C.7.6.1)
     measures = shared.get("PixelMeasuresSequence")
-    if measures and not measures[0].get("SliceThickness"):
+    if not measures:
+        return
+    if not measures[0].get("SliceThickness"):
         if series.slice_distance:
             measures[0].SliceThickness = f"{series.slice_distance:.6g}"
-        elif not in_space:
+        elif not placed:
             # Readers want the thickness with the spacing; a photograph or a projection has none.
             del shared.PixelMeasuresSequence
+    if placed and len(series) > 1:
+        _space_slices(measures[0], series, shared.PlaneOrientationSequence[0].ImageOrientationPatient)
 
 
-def _description(segment: SegmentInfo) -> SegmentDescription:
+def _space_slices(measures: Dataset, series: Series, orientation: Sequence[float]) -> None:
+    """The distance that the positions tell: readers put slices by it, and what sources say of it may be wrong."""
+    from highdicom.spatial import get_volume_positions
+
+    distance, _ = get_volume_positions(
+        [p for i in range(len(series)) if (p := series.position(i)) is not None], orientation
+    )
+    if distance:
+        measures.SpacingBetweenSlices = f"{distance:.8g}"
+    elif "SpacingBetweenSlices" in measures:
+        del measures.SpacingBetweenSlices
+
+
+def _description(finding: Finding, number: int, origin: Origin) -> SegmentDescription:
     import highdicom as hd
 
-    return hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label=_text(segment.label, 64) or "Answer to question",
-        segmented_property_category=hd.sr.CodedConcept(*segment.category),
-        segmented_property_type=hd.sr.CodedConcept(*segment.type),
+    codes = finding.codes or GENERIC
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=short(codes.label, 64) or GENERIC.label,
+        segmented_property_category=hd.sr.CodedConcept(*codes.property_category),
+        segmented_property_type=hd.sr.CodedConcept(*codes.property_type),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=_text(segment.algorithm, 64),
-            family=hd.sr.CodedConcept(*segment.family),
-            version=_text(segment.version, 64),
-            parameters=dict(segment.parameters) or None,
+            name=provenance.algorithm_name(origin),
+            family=hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE),
+            version=provenance.algorithm_version(origin),
+            parameters=provenance.parameters(origin),
         ),
-        tracking_uid=segment.tracking_uid,
-        tracking_id=_text(segment.tracking_id, 64),
-        anatomic_regions=[hd.sr.CodedConcept(*region) for region in segment.regions] or None,
+        tracking_uid=finding.tracking_uid,
+        tracking_id=provenance.tracking_id(finding),
+        anatomic_regions=[hd.sr.CodedConcept(*codes.region)] if codes.region else None,
     )
-
-
-def _text(value: str, limit: int) -> str:
-    """Text that a short-string VR takes: no control characters, no backslash (it separates values), not too long.
-
-    PS3.5 6.2 counts characters, but some readers count bytes: ``limit`` is kept in bytes of UTF-8, which suits both.
-    """
-    clean = "".join(c if c.isprintable() and c != "\\" else " " for c in value)
-    folded = " ".join(clean.split())
-    if len(folded.encode()) <= limit:
-        return folded
-    return folded.encode()[: limit - 3].decode(errors="ignore") + "..."
+    if codes.laterality:
+        side = [hd.sr.CodedConcept(*codes.laterality)]
+        if codes.region:
+            description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = side
+        else:
+            description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = side
+    return description

@@ -107,7 +107,9 @@ def read_evaluation(path: Path) -> Finished:
         metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
         records = read_records(path / SAMPLES)
     except FileNotFoundError as error:
-        raise InputError(f"{path} holds no finished evaluation: {Path(error.filename).name} is missing") from None
+        raise InputError(
+            f"{path} holds no finished evaluation: {Path(error.filename or SAMPLES).name} is missing"
+        ) from None
     except ValueError as error:
         raise InputError(f"{path}: {METRICS} cannot be read ({error})") from None
     return Finished(path, {k: metrics.get(k) for k in ("reasoner", "reasoner_digest", "dataset")}, metrics, records)

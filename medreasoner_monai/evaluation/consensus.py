@@ -93,15 +93,44 @@ class Consensus:
         # By the samples, so that a resumed evaluation draws what the whole one drew.
         seed = int(object_digest([self.seed, [s.id for s in samples]])[:8], 16)
         images, questions = [s.image for s in samples], [s.question for s in samples]
-        drawn = self.reasoner.sample(images, questions, self.count, temperature=self.temperature, seed=seed)
-        return [self._sure(_agreed(readings)) for readings in drawn]
+        return ask_often(
+            self.reasoner,
+            images,
+            questions,
+            self.count,
+            temperature=self.temperature,
+            seed=seed,
+            threshold=self.threshold,
+        )
 
-    def _sure(self, reading: Reading) -> Reading:
-        confidence = reading.confidence or 0.0
-        if not isinstance(reading.answer, Grounding) or confidence >= self.threshold:
-            return reading
-        detail = f"confidence {confidence:.2f}, {self.threshold:.2f} is asked for"
-        return replace(reading, answer=NoAnswer(Reason.UNSURE, detail), votes=())
+
+def ask_often(
+    reasoner: Sampler,
+    images: Sequence[Image],
+    questions: Sequence[str],
+    count: int,
+    *,
+    temperature: float,
+    seed: int,
+    threshold: float = 0.0,
+) -> list[Reading]:
+    """One reading a question, made of ``count`` drawn ones; without a region where confidence is under ``threshold``.
+
+    Parameters
+    ----------
+    images, questions:
+        As :meth:`~medreasoner_monai.reasoners.protocol.Reasoner.ground` takes them.
+    """
+    drawn = reasoner.sample(images, questions, count, temperature=temperature, seed=seed)
+    return [_sure(_agreed(readings), threshold) for readings in drawn]
+
+
+def _sure(reading: Reading, threshold: float) -> Reading:
+    confidence = reading.confidence or 0.0
+    if not isinstance(reading.answer, Grounding) or confidence >= threshold:
+        return reading
+    detail = f"confidence {confidence:.2f}, {threshold:.2f} is asked for"
+    return replace(reading, answer=NoAnswer(Reason.UNSURE, detail), votes=())
 
 
 def _agreed(readings: Sequence[Reading]) -> Reading:

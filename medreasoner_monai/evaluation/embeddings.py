@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -47,7 +47,7 @@ class Embeddings:
         How many are held in memory.
     """
 
-    def __init__(self, segmenter: Segmenter[Any], folder: Path | None = None, *, keep: int = 4) -> None:
+    def __init__(self, segmenter: Segmenter[Any], folder: Path | None = None, *, keep: int = 8) -> None:
         self.segmenter = segmenter
         self.folder = None if folder is None else folder / segmenter.digest[:16]
         self.keep = keep
@@ -56,33 +56,64 @@ class Embeddings:
 
     def of(self, image: Image) -> Any:
         """The image's embedding."""
-        key = image_digest(image)
-        if key in self.held:
-            self.held.move_to_end(key)
-            return self.held[key]
-        embedding = self._stored(key, image)
-        self.held[key] = embedding
-        if len(self.held) > self.keep:
-            self.held.popitem(last=False)
+        (embedding,) = self._all({image_digest(image): image}).values()
         return embedding
 
-    def _stored(self, key: str, image: Image) -> Any:
-        if self.folder is None or not isinstance(self.segmenter, Storable):
-            return self._compute(image)
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file, save_file
+    def ahead(self, images: Iterable[Image]) -> None:
+        """Have the embeddings of images that are asked for next; those not known yet are computed in one go.
 
-        path = self.folder / f"{key}.safetensors"
+        Only the first ``keep`` different ones are looked at: more than that could not be held.
+        """
+        wanted: dict[str, Image] = {}
+        for image in images:
+            if len(wanted) < self.keep:
+                wanted.setdefault(image_digest(image), image)
+        self._all(wanted)
+
+    def _all(self, wanted: Mapping[str, Image]) -> dict[str, Any]:
+        """Embeddings of at most ``keep`` images, by digest, from memory, the disk, or the segmenter."""
+        found: dict[str, Any] = {}
+        for key in wanted:
+            known = self.held[key] if key in self.held else self._stored(key)
+            if known is not None:
+                found[key] = known
+        missing = [key for key in wanted if key not in found]
+        for key, embedding in zip(missing, self._compute([wanted[key] for key in missing]), strict=True):
+            found[key] = embedding
+            self._store(key, embedding)
+        for key in wanted:
+            self.held[key] = found[key]
+            self.held.move_to_end(key)
+        while len(self.held) > self.keep:
+            self.held.popitem(last=False)
+        return found
+
+    def _stored(self, key: str) -> Any | None:
+        if self.folder is None or not isinstance(self.segmenter, Storable):
+            return None
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
         try:
-            return self.segmenter.unpack(load_file(path))
+            return self.segmenter.unpack(load_file(self._file(self.folder, key)))
         except (OSError, SafetensorError):  # not there yet, or cut short: it is computed again
-            embedding = self._compute(image)
+            return None
+
+    def _store(self, key: str, embedding: Any) -> None:
+        if self.folder is None or not isinstance(self.segmenter, Storable):
+            return
+        from safetensors.numpy import save_file
+
+        path = self._file(self.folder, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         save_file(dict(self.segmenter.pack(embedding)), temporary)
         temporary.replace(path)
-        return embedding
 
-    def _compute(self, image: Image) -> Any:
-        self.computed += 1
-        return self.segmenter.embed(image)
+    @staticmethod
+    def _file(folder: Path, key: str) -> Path:
+        return folder / f"{key}.safetensors"
+
+    def _compute(self, images: Sequence[Image]) -> list[Any]:
+        self.computed += len(images)
+        return self.segmenter.embed_many(images) if images else []

@@ -26,6 +26,9 @@ from medreasoner_monai.reasoners.protocol import Image, Reading
 from medreasoner_monai.segmenters.protocol import Mask, Prompt, PromptKind
 from medreasoner_monai.watch import Watch
 
+# Samples whose images are embedded in one go; no more than are held.
+_AHEAD = 8
+
 
 def evaluate(
     answerer: Answerer,
@@ -83,8 +86,15 @@ def evaluate_batch(
     answerer: Answerer, samples: Sequence[Sample], segmenters: Mapping[str, Embeddings], *, surface: bool = False
 ) -> list[Record]:
     """Records of a few samples, answered as one batch."""
-    readings = answerer.answer(samples)
-    return [_score(s, r, segmenters, surface) for s, r in zip(samples, readings, strict=True)]
+    pairs = list(zip(samples, answerer.answer(samples), strict=True))
+    done: list[Record] = []
+    for start in range(0, len(pairs), _AHEAD):
+        group = pairs[start : start + _AHEAD]
+        shown = [s.image for s, r in group if isinstance(r.answer, Grounding)]
+        for embeddings in segmenters.values():
+            embeddings.ahead(shown)
+        done += [_score(s, r, segmenters, surface) for s, r in group]
+    return done
 
 
 def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings], surface: bool) -> Record:

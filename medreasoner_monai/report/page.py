@@ -138,8 +138,8 @@ def _grounding(inputs: ReportInputs) -> dict[str, Any] | None:
     if inputs.grounding is None:
         return None
     answer: Mapping[str, Any] = inputs.grounding.get("answer") or {}
-    slices: Sequence[Mapping[str, Any]] = answer.get("slices") or []
-    key = answer.get("key_slice")
+    finding: Mapping[str, Any] = next(iter(answer.get("findings") or []), {})
+    slices: Sequence[Mapping[str, Any]] = finding.get("slices") or []
     drawn = None
     if inputs.overlay is not None and inputs.overlay.is_file():
         with Image.open(inputs.overlay) as image:
@@ -148,7 +148,9 @@ def _grounding(inputs: ReportInputs) -> dict[str, Any] | None:
         "answer": answer,
         "picture": drawn,
         "seg": str(inputs.grounding.get("seg") or ""),
-        "key": next((s for s in slices if s.get("index") == key), {}),
+        "report": str(inputs.grounding.get("report") or ""),
+        "finding": finding,
+        "measured": finding.get("measurements") or {},
         "answered": sum(bool(s.get("answered")) for s in slices),
     }
 

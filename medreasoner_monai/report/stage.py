@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.artifacts import Artifact, package_versions, write_json
+from medreasoner_monai.bundle.outputs import ANSWER, OVERLAY, REPORT, SEG
 from medreasoner_monai.bundle.packaging import NAME
 from medreasoner_monai.context import Context
 from medreasoner_monai.evaluation.stage import Evaluation, compare_evaluations
@@ -108,7 +109,8 @@ def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dic
         "reasons": run.decision.facts["reasons"],
         "report": context.workspace.relative(context.workspace.report),
         "bundle": "bundle" if run.bundle else None,
-        "seg": "grounding/seg.dcm" if run.found else None,
+        "seg": f"grounding/{SEG}" if run.found else None,
+        "dicom_report": f"grounding/{REPORT}" if run.grounding else None,
         "no_seg_because": _why_no_seg(run),
         "seconds": {name: artifact.seconds for name, artifact in run.artifacts().items()},
         "digests": {name: artifact.digest for name, artifact in run.artifacts().items()},
@@ -127,9 +129,13 @@ def report_inputs(
     """Gather what the page shows."""
     settings, space = context.settings, context.workspace
     grounding = None
-    if run.found and run.grounding is not None:
-        answer = json.loads((run.grounding.path / "answer.json").read_text(encoding="utf-8"))
-        grounding = {"answer": answer, "overlay": run.grounding.path / "overlay.png", "seg": "grounding/seg.dcm"}
+    if run.grounding is not None:
+        grounding = {
+            "answer": json.loads((run.grounding.path / ANSWER).read_text(encoding="utf-8")),
+            "overlay": run.grounding.path / OVERLAY,
+            "seg": f"grounding/{SEG}" if run.found else None,
+            "report": f"grounding/{REPORT}",
+        }
     return ReportInputs(
         title=settings.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

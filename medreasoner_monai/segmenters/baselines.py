@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
 from medreasoner_monai.geometry import Frame
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
 from medreasoner_monai.segmenters.shape import Map, check_image, locate
 
 VERSION = 1
 
 
-class _PromptOnly(ABC):
+class _PromptOnly(OneByOne[Frame]):
     """A mask drawn from the prompt's box; for points alone, from the box of the circle they are a diameter of."""
 
     name: str

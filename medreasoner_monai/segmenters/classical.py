@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.geometry import Frame
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
 from medreasoner_monai.segmenters.shape import (
     Ellipse,
     Map,
@@ -106,7 +106,7 @@ class _Crop:
     seeds: Map
 
 
-class ClassicalSegmenter:
+class ClassicalSegmenter(OneByOne[Embedding]):
     """Prompts to masks by shape, intensity and edges; deterministic, a few milliseconds a mask on one core."""
 
     name = "classical"

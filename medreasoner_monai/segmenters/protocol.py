@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
@@ -68,6 +69,22 @@ class Segmenter(Protocol, Generic[E]):
         """
         ...
 
+    def embed_many(self, images: Sequence[Image]) -> list[E]:
+        """What :meth:`embed` gives for each of some images, which may differ in size; equal to it up to rounding."""
+        ...
+
     def segment(self, embedding: E, prompts: Sequence[Prompt]) -> list[Mask]:
         """One mask a prompt: boolean, ``(rows, cols)`` of the embedded image. Prompts may be in any frame of it."""
         ...
+
+
+class OneByOne(ABC, Generic[E]):
+    """For engines to which several images at a time are no less work than one after the other."""
+
+    @abstractmethod
+    def embed(self, image: Image) -> E:
+        """What the engine computes of an image alone."""
+
+    def embed_many(self, images: Sequence[Image]) -> list[E]:
+        """What :meth:`embed` gives for each."""
+        return [self.embed(image) for image in images]

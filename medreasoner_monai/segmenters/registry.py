@@ -18,10 +18,12 @@ ENGINES = {
     "ellipse": "medreasoner_monai.segmenters.baselines:EllipseInBox",
     "box": "medreasoner_monai.segmenters.baselines:WholeBox",
     "sam": "medreasoner_monai.segmenters.sam_weights:load",
+    "sam-med2d": "medreasoner_monai.segmenters.sam_med2d:load",
+    "sam2": "medreasoner_monai.segmenters.sam2_weights:load",
 }
 
 # The others can be made by name alone.
-NEED_WEIGHTS = frozenset({"sam"})
+NEED_WEIGHTS = frozenset({"sam", "sam-med2d", "sam2"})
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 The layers and their weights are the package's; results differ from its own by rounding alone. What differs is the order
 of the work. The image encoder goes through the picture some rows at a time: a layer's attention weights over the whole
-of it would be 800 MB, and much of the time would go into making room for them. The decoder shares what the prompts of
-one kind have in common, keeps values in the order in which the layers read them, and makes one mask a prompt, not four.
+of it would be 800 MB, and much of the time would go into making room for them. Several images may go through it
+together. A block may have an adapter (SAM-Med2D), whose result is added to the MLP's. The decoder shares what the
+prompts of one kind have in common, keeps values in the order in which the layers read them, and makes one mask a
+prompt, not four.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -17,23 +20,23 @@ from torch import Tensor
 # Attention weights that are held at once, counted in values. On a CPU what is held should fit its caches; a GPU wants
 # large pieces.
 _PIECE, _PIECE_ON_GPU = 2**21, 2**26
-# Rows of tokens that go through a block's last two layers at once.
+# Rows of tokens, of all images together, that go through a block's last two layers at once.
 _ROWS = 8
 
 
 def encode(encoder: Any, pixels: Tensor) -> Tensor:
-    """An image's features.
+    """Images' features.
 
     Parameters
     ----------
     encoder:
-        An ``ImageEncoderViT``.
+        An ``ImageEncoderViT``, whose blocks may have an ``Adapter``.
     pixels:
-        Normalised and padded, ``(1, 3, side, side)``.
+        Normalised and padded, ``(n, 3, side, side)``.
 
     Returns
     -------
-    ``(1, channels, side / patch, side / patch)``.
+    ``(n, channels, side / patch, side / patch)``.
     """
     x: Tensor = encoder.patch_embed(pixels)
     if encoder.pos_embed is not None:
@@ -45,7 +48,7 @@ def encode(encoder: Any, pixels: Tensor) -> Tensor:
 
 
 def _block(block: Any, x: Tensor) -> Tensor:
-    """One transformer block on tokens ``(1, h, w, c)``, within windows where the block has them."""
+    """One transformer block on tokens ``(n, h, w, c)``, within windows where the block has them."""
     from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
     seen: Tensor = block.norm1(x)
@@ -55,8 +58,13 @@ def _block(block: Any, x: Tensor) -> Tensor:
     else:
         seen = _attention(block.attn, seen)
     x = x + seen
-    for top in range(0, x.shape[1], _ROWS):
-        part = x[:, top : top + _ROWS]
+    adapter = getattr(block, "Adapter", None)
+    if adapter is not None:  # it looks at the whole picture, and pictures that it is made for are small
+        seen = block.norm2(x)
+        return x + block.mlp(seen) + adapter(seen)
+    rows = max(1, _ROWS // len(x))
+    for top in range(0, x.shape[1], rows):
+        part = x[:, top : top + rows]
         part += block.mlp(block.norm2(part))
     return x
 
@@ -84,18 +92,24 @@ def _placed(attn: Any, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int]) -
     cols = torch.einsum("nahwc,wkc->nahwk", grid, get_rel_pos(w, w, attn.rel_pos_w))[..., None, :]
     out = torch.empty_like(q)
     piece = _PIECE if q.device.type == "cpu" else _PIECE_ON_GPU
-    step = min(h, max(1, piece // (n * heads * h * w * w)))
+    row = heads * w * h * w
+    group = min(n, max(1, piece // row))
+    step = min(h, max(1, piece // (group * row)))
     # Used again for each piece: fresh memory costs more than what is written into it.
-    held = q.new_empty(n, heads, step, w, h, w)
-    for top in range(0, h, step):
-        near, part = slice(top, top + step), slice(top * w, (top + step) * w)
-        bias = torch.add(rows[:, :, near], cols[:, :, near], out=held[:, :, : h - top]).flatten(4).flatten(2, 3)
-        out[:, :, part] = F.scaled_dot_product_attention(q[:, :, part], k, v, attn_mask=bias, scale=attn.scale)
+    held = q.new_empty(group, heads, step, w, h, w)
+    for first, top in itertools.product(range(0, n, group), range(0, h, step)):
+        some, near, part = slice(first, first + group), slice(top, top + step), slice(top * w, (top + step) * w)
+        bias = torch.add(rows[some, :, near], cols[some, :, near], out=held[: n - first, :, : h - top])
+        bias = bias.flatten(4).flatten(2, 3)
+        seen = F.scaled_dot_product_attention(q[some, :, part], k[some], v[some], attn_mask=bias, scale=attn.scale)
+        out[some, :, part] = seen
     return out
 
 
-def decode(model: Any, features: Tensor, positions: Tensor, prompts: Tensor) -> Tensor:
-    """Logits of one mask a prompt, at the decoder's own resolution.
+def decode(
+    model: Any, features: Tensor, positions: Tensor, prompts: Tensor, best_of_three: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Logits of one mask a prompt, at the decoder's own resolution, and the IoU that it expects of it.
 
     Parameters
     ----------
@@ -107,10 +121,12 @@ def decode(model: Any, features: Tensor, positions: Tensor, prompts: Tensor) -> 
         The prompt encoder's dense positional encoding, ``(1, channels, h, w)``.
     prompts:
         Embedded prompts, ``(n, tokens, channels)``.
+    best_of_three:
+        Take the one of highest expected IoU among the masks of an ambiguous prompt, not the single mask.
 
     Returns
     -------
-    ``(n, 4 h, 4 w)``.
+    ``(n, 4 h, 4 w)`` and ``(n,)``.
     """
     decoder = model.mask_decoder
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
@@ -120,9 +136,13 @@ def decode(model: Any, features: Tensor, positions: Tensor, prompts: Tensor) -> 
     picture = features + model.prompt_encoder.no_mask_embed.weight[..., None, None]
     picture, positions = (t.contiguous(memory_format=torch.channels_last) for t in (picture, positions))
     states, seen = decoder.transformer(picture, positions, tokens)
-    # The state before it is that of the quality estimate; those behind belong to the three masks of an ambiguous point.
-    kernel = decoder.output_hypernetworks_mlps[0](states[:, 1])
-    return _mask(decoder.output_upscaling, seen.reshape(len(seen), *picture.shape[-2:], -1), kernel)
+    # States: that of the quality estimate, that of the single mask, those of the three masks of an ambiguous prompt.
+    quality = decoder.iou_prediction_head(states[:, 0])
+    offered = range(1, decoder.num_mask_tokens) if best_of_three else range(1)
+    quality, taken = quality[:, offered.start : offered.stop].max(dim=1)
+    kernels = torch.stack([decoder.output_hypernetworks_mlps[i](states[:, 1 + i]) for i in offered], dim=1)
+    kernel = kernels[torch.arange(len(kernels), device=taken.device), taken]
+    return _mask(decoder.output_upscaling, seen.reshape(len(seen), *picture.shape[-2:], -1), kernel), quality
 
 
 def _mask(upscaling: Any, seen: Tensor, kernel: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""SAM's and MedSAM's weights from a file, or untrained ones for tests and benchmarks."""
+"""SAM's and MedSAM's weights from a file, or untrained ones for tests and benchmarks; SAM-Med2D shares the steps."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +47,66 @@ def load(
     if variant not in VARIANTS:
         hint = nearest(variant, VARIANTS)
         raise ConfigError(f"SAM has no variant {variant!r}; known are {', '.join(VARIANTS)}.{hint}")
+    known = f"in the original layout (SAM's or MedSAM's), and its `variant` ({', '.join(VARIANTS)})"
+    file = chosen_file("sam", known, weights, sha256, random)
+    require_package("sam")
+    from segment_anything import sam_model_registry
+
+    build: Callable[[], Any] = sam_model_registry[variant]
+    if file is None:
+        return SamSegmenter(untrained(build, seed), {"variant": variant, "random": seed}, device)
+    path, digest = file
+    model = build()
+    hint = f"Is `variant` ({', '.join(VARIANTS)}) that of the file?"
+    fill(model, tensors(read(path), path), path, f"SAM {variant} in the original layout", hint)
+    return SamSegmenter(model, {"variant": variant, "sha256": digest}, device)
+
+
+def chosen_file(
+    engine: str, known: str, weights: str | None, sha256: str | None, random: bool
+) -> tuple[Path, str] | None:
+    """The file of weights and its sha256, or None where untrained ones are asked for.
+
+    Parameters
+    ----------
+    known:
+        What kind of ``.pth`` file it is, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If neither or both are asked for, or there is no such file, or it has another sha256.
+    """
     if random == (weights is not None):
         raise ConfigError(
-            "the segmenter 'sam' needs weights: give `weights`, the path of a .pth file in the original layout "
-            f"(SAM's or MedSAM's), and its `variant` ({', '.join(VARIANTS)}). For tests and benchmarks give "
-            "`random: true` instead."
+            f"the segmenter {engine!r} needs weights: give `weights`, the path of a .pth file {known}. For tests and "
+            "benchmarks give `random: true` instead."
         )
-    try:
-        from segment_anything import sam_model_registry
-    except ImportError:
-        raise ConfigError(
-            "the segmenter 'sam' needs segment-anything: uv pip install -c constraints/python311.txt -e '.[sam]'"
-        ) from None
-    build: Callable[[], Any] = sam_model_registry[variant]
     if weights is None:
-        return SamSegmenter(untrained(build, seed), {"variant": variant, "random": seed}, device)
+        return None
     path = Path(weights)
     if not path.is_file():
         raise ConfigError(f"there is no file {path}; `weights` is the path of a .pth file")
     found = file_digest(path)
     if sha256 is not None and found != sha256.lower():
         raise ConfigError(f"{path} has sha256 {found}, expected {sha256}: it is another file, or damaged")
-    model = build()
-    fill(model, path, variant)
-    return SamSegmenter(model, {"variant": variant, "sha256": found}, device)
+    return path, found
+
+
+def require_package(engine: str) -> None:
+    """See that segment-anything is there.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        import segment_anything  # noqa: F401 (it is asked for, not used)
+    except ImportError:
+        raise ConfigError(
+            f"the segmenter {engine!r} needs segment-anything: uv pip install -c constraints/python311.txt -e '.[sam]'"
+        ) from None
 
 
 def untrained(build: Callable[[], Any], seed: int) -> Any:
@@ -86,34 +123,68 @@ def untrained(build: Callable[[], Any], seed: int) -> Any:
     return model
 
 
-def fill(model: Any, path: Path, variant: str) -> None:
-    """Load weights from a file into a model: each that it has, and no other.
+def read(path: Path, instead: Sequence[tuple[Any, str]] = ()) -> Any:
+    """What a file of ``torch.save`` holds, tensors and containers alone.
+
+    Parameters
+    ----------
+    instead:
+        Our own stand-ins, each with the full name of the class that a file may name and that is not to be made.
 
     Raises
     ------
     ConfigError
-        If the file does not hold tensors by name, lacks one, has one too many, or one of another shape.
+        If it holds anything else, or is damaged.
     """
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(instead)):
+            # Mapped, so that what is not used stays on the disk; files of old versions cannot be.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read as weights and nothing else ({type(error).__name__})") from None
+
+
+def tensors(state: Any, path: Path) -> dict[str, Any]:
+    """The same, known to be tensors by name.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    import torch
+
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ConfigError(f"{path} does not hold tensors by name, as SAM's original weights do")
+    return state
+
+
+def fill(model: Any, state: Mapping[str, Any], path: Path, what: str, hint: str) -> None:
+    """Load weights into a model: each that it has, and no other.
+
+    Parameters
+    ----------
+    state:
+        Tensors by name.
+    path, what, hint:
+        Where they are from, what they should be, and a sentence on what may be wrong, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If a weight is missing, too many, or of another shape.
+    """
     wanted = model.state_dict()
     wrong = {
         "it lacks": [name for name in wanted if name not in state],
         "it should not have": [name for name in state if name not in wanted],
         "of another shape is": [name for name in wanted if name in state and state[name].shape != wanted[name].shape],
     }
-    faults = [f"{what} {_first(names)}" for what, names in wrong.items() if names]
+    faults = [f"{fault} {_first(names)}" for fault, names in wrong.items() if names]
     if faults:
-        raise ConfigError(
-            f"{path} does not hold SAM {variant} in the original layout: {'; '.join(faults)}. Is `variant` "
-            f"({', '.join(VARIANTS)}) that of the file?"
-        )
+        raise ConfigError(f"{path} does not hold {what}: {'; '.join(faults)}. {hint}")
     model.load_state_dict(state)
 
 

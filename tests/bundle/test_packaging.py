@@ -1,5 +1,6 @@
 """A packaged bundle is complete, valid, and notices when it was changed."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 import yaml
 
 from medreasoner_monai.bundle import packaging
+from medreasoner_monai.bundle.asking import AskSettings, parse_slices
 from medreasoner_monai.bundle.contents import Bundle
-from medreasoner_monai.bundle.ground import ground_cli
-from medreasoner_monai.bundle.packaging import bundle_source, package_bundle
+from medreasoner_monai.bundle.ground import Study, plan_study
+from medreasoner_monai.bundle.packaging import bundle_source, evaluation_facts, metric_facts, package_bundle
+from medreasoner_monai.bundle.settle import Question
 from medreasoner_monai.errors import ArtifactError, InputError
 from tests.dicom.tools import carried
 
@@ -42,9 +45,12 @@ def test_everything_is_there(model: Path, tmp_path: Path) -> None:
     files = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert files == [
         "LICENSE",
+        "configs/evaluate.json",
+        "configs/ground_series.json",
         "configs/inference.json",
         "configs/logging.conf",
         "configs/metadata.json",
+        "configs/train.json",
         "docs/README.md",
         "models/lineage.json",
         "models/reasoner/config.json",
@@ -140,9 +146,40 @@ def test_the_users_mistakes_are_found_before_the_model_is_loaded(
     model: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     package_bundle(model, tmp_path / "bundle", FACTS)
-    arguments = {"dicom": carried("CT_small.dcm"), "question": "Which?", "slices": "auto", **change}
+    asked = {"dicom": carried("CT_small.dcm"), "question": "Which?", "slices": "auto", **change}
     before = "transformers" in sys.modules
     with pytest.raises(InputError, match=message):
-        ground_cli(tmp_path / "bundle", out=tmp_path / "out", **arguments)  # type: ignore[arg-type]
+        plan_study(
+            tmp_path / "bundle",
+            Study(asked["dicom"], (Question(asked["question"]),)),  # type: ignore[arg-type]
+            AskSettings(parse_slices(asked["slices"])),  # type: ignore[arg-type]
+        )
     assert ("transformers" in sys.modules) == before
-    assert not (tmp_path / "out").exists()
+
+
+def test_the_segmenters_weights_travel_with_the_bundle(model: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "elsewhere/medsam.pth"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights of a segmenter")
+    out = tmp_path / "bundle"
+    package_bundle(model, out, {"temperature": 0.5, "confidence_threshold": 0.6}, segmenter=f"sam:weights={weights}")
+    digest = hashlib.sha256(b"weights of a segmenter").hexdigest()
+    for name in ("inference", "evaluate"):
+        config = json.loads((out / f"configs/{name}.json").read_text())
+        assert config["segmenter_name"] == f"sam:weights=models/segmenter/medsam.pth,sha256={digest}"
+    assert (out / "models/segmenter/medsam.pth").read_bytes() == weights.read_bytes()
+    assert Bundle.open(out).asking() == AskSettings(temperature=0.5, threshold=0.6)
+    with pytest.raises(InputError, match="there is no file .*gone.pth"):
+        package_bundle(model, tmp_path / "other", {}, segmenter="sam:weights=gone.pth")
+
+
+def test_an_evaluations_figures_are_facts(tmp_path: Path) -> None:
+    metrics = {
+        "samples": 9,
+        "prompt_digest": "p",
+        "overall": {"box_iou": {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 9}},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert metric_facts(metrics) == [{"name": "box_iou", "value": 0.5, "low": 0.4, "high": 0.6}]
+    with pytest.raises(InputError, match="holds no finished evaluation"):
+        evaluation_facts(tmp_path)

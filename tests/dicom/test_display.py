@@ -8,8 +8,10 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
 from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.series import choose_series
+from medreasoner_monai.dicom.windows import windows
 from medreasoner_monai.errors import DicomError
-from tests.dicom.tools import carried, make_xray
+from tests.dicom.tools import carried, make_ct, make_xray
 
 
 def ct(**changes: object) -> Dataset:
@@ -115,3 +117,89 @@ def test_pixels_that_cannot_be_decoded_name_the_syntax_and_a_remedy() -> None:
     dataset.file_meta.TransferSyntaxUID = UID("1.2.3.4.5")
     with pytest.raises(DicomError, match=r"1\.2\.3\.4\.5"):
         render_slice(dataset)
+
+
+def test_another_window_can_be_chosen() -> None:
+    dataset = ct(WindowCenter=["40", "-600", "0"], WindowWidth=["400", "1500", "0"])
+    assert windows(dataset) == [(40.0, 400.0), (-600.0, 1500.0)], "without a width it is no window"
+    lung = render_slice(dataset, window=1)
+    assert np.array_equal(lung, render_slice(dataset, window=(-600.0, 1500.0)))
+    assert np.array_equal(lung, render_slice(ct(WindowCenter="-600", WindowWidth="1500")))
+    with pytest.raises(DicomError, match="window 2 is asked for, but the file has 2, from 0"):
+        render_slice(dataset, window=2)
+    with pytest.raises(DicomError, match="a centre and a positive width"):
+        render_slice(dataset, window=(40.0, 0.0))
+
+
+def test_padding_is_black_and_no_part_of_the_stretch(tmp_path: Path) -> None:
+    dataset = dcmread(make_xray(tmp_path / "x"))
+    del dataset.WindowCenter, dataset.WindowWidth
+    pixels = np.full((30, 20), 1000, np.uint16)
+    pixels[:, 10:] = 1100
+    pixels[:20] = 65535
+    dataset.BitsStored, dataset.HighBit = 16, 15
+    dataset.PixelData = pixels.tobytes()
+    assert render_slice(dataset)[25, 0] == render_slice(dataset)[25, 19] == 0, "the padding outshines the picture"
+    for value, limit in ((65535, None), (-1, None), (65000, 65535)):
+        dataset.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
+        if limit is not None:
+            dataset.PixelPaddingRangeLimit = limit
+        shown = render_slice(dataset)
+        assert shown[25, 0] == 0 and shown[25, 19] == 255 and shown[0, 0] == 0
+
+
+def test_a_modality_table_goes_before_the_window(tmp_path: Path) -> None:
+    dataset = dcmread(make_xray(tmp_path / "x"))
+    item = Dataset()
+    item.LUTDescriptor, item.ModalityLUTType = [4096, 0, 16], "US"
+    item.LUTData = (4095 - np.arange(4096)).astype(np.uint16).tobytes()
+    item["LUTData"].VR = "OW"
+    plain = render_slice(dataset)
+    dataset.ModalityLUTSequence = [item]
+    assert np.abs(render_slice(dataset).astype(int) - (255 - plain.astype(int))).max() <= 1
+
+
+@pytest.mark.parametrize("words", [np.uint8, np.uint16])
+def test_eight_bit_palettes_are_not_black(tmp_path: Path, words: type) -> None:
+    dataset = dcmread(make_xray(tmp_path / "x"))
+    dataset.PhotometricInterpretation = "PALETTE COLOR"
+    dataset.PixelData = (np.arange(600) % 256).astype(np.uint16).tobytes()
+    for colour, entries in (("Red", np.arange(256)), ("Green", np.arange(256)[::-1]), ("Blue", np.full(256, 9))):
+        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 8])
+        setattr(dataset, f"{colour}PaletteColorLookupTableData", entries.astype(words).tobytes())
+    assert render_slice(dataset)[0, 5].tolist() == [5, 250, 9]
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        ({}, "no window in the file, shown centre 40, width 400"),
+        ({"WindowCenter": 40, "WindowWidth": 0}, "no usable window in the file, shown centre 40, width 400"),
+        ({"WindowCenter": [40, -600], "WindowWidth": [400, 1500]}, "2 windows in the file, the first is shown"),
+        ({"WindowCenter": [40, 7], "WindowWidth": [400, -3]}, "a window without a positive width or a partner"),
+        ({"WindowCenter": 40, "WindowWidth": 400, "VOILUTFunction": "CUBIC"}, "unknown VOILUTFunction taken as LINEAR"),
+        ({"RescaleSlope": 0}, "RescaleSlope is zero"),
+        ({"RescaleSlope": None}, "no RescaleSlope and RescaleIntercept in a CT"),
+        ({"HighBit": 14}, "HighBit does not fit BitsStored"),
+    ],
+)
+def test_what_decides_the_picture_and_is_odd_is_noted(tmp_path: Path, values: dict[str, object], note: str) -> None:
+    path = make_ct(tmp_path, 1)[0]
+    dataset = dcmread(path)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+    assert any(n.startswith(note) for n in choose_series(path).notes)
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_rescale_beyond_all_numbers_is_an_error_and_no_warning(keyword: str) -> None:
+    with pytest.raises(DicomError, match="attributes that say how to show it are damaged"):
+        render_slice(
+            ct(**{keyword: "1e308", "RescaleType": "HU"}) if keyword == "RescaleSlope" else ct(**{keyword: "nan"})
+        )
+
+
+def test_a_frame_that_is_not_there_is_named() -> None:
+    with pytest.raises(DicomError, match="frame 1 is asked for, but there are 1, from 0"):
+        render_slice(ct(), 1)

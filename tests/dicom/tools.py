@@ -111,3 +111,73 @@ def make_xray(path: Path, photometric: str = "MONOCHROME2") -> Path:
     dataset.PixelData = np.linspace(0, 4095, 600).astype(np.uint16).tobytes()
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def make_enhanced(path: Path, heights: tuple[float, ...] = (0, 5, 2.5), shape: tuple[int, int] = (24, 32)) -> Path:
+    """Write an enhanced CT whose frames lie at ``heights`` (mm), by default not in the order of space.
+
+    The frame at height ``z`` is filled with the stored value ``1000 + 4 z``; all share spacing and orientation, and
+    each has its own rescale intercept and window.
+    """
+    template = dcmread(carried("CT_small.dcm"))
+    dataset = Dataset()
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
+        dataset[keyword] = template[keyword]
+    dataset.file_meta = template.file_meta
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
+    dataset.SeriesInstanceUID, dataset.StudyInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
+    dataset.FrameOfReferenceUID, dataset.Modality = generate_uid(prefix=None), "CT"
+    dataset.AccessionNumber, dataset.ReferringPhysicianName = "", ""
+    dataset.SeriesNumber, dataset.InstanceNumber = 4, 1
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    _pixels(dataset, np.stack([np.full(shape, 1000 + 4 * z, np.uint16) for z in heights]))
+    shared = Dataset()
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [Dataset()], [Dataset()]
+    shared.PixelMeasuresSequence[0].PixelSpacing = [0.5, 1.25]
+    shared.PixelMeasuresSequence[0].SliceThickness = 2.5
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PerFrameFunctionalGroupsSequence = [_frame_groups(z) for z in heights]
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _frame_groups(height: float) -> Dataset:
+    item = Dataset()
+    for group in ("PlanePositionSequence", "PixelValueTransformationSequence", "FrameVOILUTSequence"):
+        setattr(item, group, [Dataset()])
+    item.PlanePositionSequence[0].ImagePositionPatient = [-10, 20, height]
+    rescale, window = item.PixelValueTransformationSequence[0], item.FrameVOILUTSequence[0]
+    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 1, -1000 - 2 * height, "HU"
+    window.WindowCenter, window.WindowWidth = 40, 200 + height
+    return item
+
+
+def make_clip(path: Path, frames: int = 4, shape: tuple[int, int] = (20, 28)) -> Path:
+    """Write an ultrasound clip: RGB frames, each brighter than the one before, without places in space."""
+    dataset = dcmread(make_xray(path))
+    for keyword in ("ImagerPixelSpacing", "WindowCenter", "WindowWidth"):
+        delattr(dataset, keyword)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.3.1"
+    dataset.Modality = "US"
+    pixels = np.zeros((frames, *shape, 3), np.uint8)
+    pixels += (np.arange(frames, dtype=np.uint8) * 40)[:, None, None, None]
+    pixels[..., 4:10, 6:20, 0] += 90
+    _pixels(dataset, pixels)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _pixels(dataset: Dataset, pixels: np.ndarray) -> None:
+    """Fill the image pixel module: ``(frames, rows, columns)`` grey, or ``(frames, rows, columns, 3)`` RGB."""
+    colour = pixels.ndim == 4
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = pixels.shape[:3]
+    dataset.SamplesPerPixel = 3 if colour else 1
+    dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    if colour:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
+    dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, 0
+    dataset.PixelData = pixels.tobytes() + bytes(pixels.nbytes % 2)
+    dataset["PixelData"].VR = "OB" if pixels.dtype == np.uint8 else "OW"

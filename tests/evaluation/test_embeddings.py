@@ -9,19 +9,26 @@ import numpy as np
 import pytest
 
 from medreasoner_monai.evaluation.embeddings import Embeddings
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
 
 IMAGES = [np.full((4, 6), n, dtype=np.uint8) for n in range(6)]
 
 
-class Mean:
-    """Embeds an image as its mean."""
+class Mean(OneByOne[np.ndarray]):
+    """Embeds an image as its mean, and notes how many it was given at a time."""
 
     name = "mean"
     digest = "m" * 64
 
+    def __init__(self) -> None:
+        self.given: list[int] = []
+
     def embed(self, image: Image) -> np.ndarray:
         return np.array([image.mean()])
+
+    def embed_many(self, images: Sequence[Image]) -> list[np.ndarray]:
+        self.given.append(len(images))
+        return super().embed_many(images)
 
     def segment(self, embedding: np.ndarray, prompts: Sequence[Prompt]) -> list[Mask]:
         raise AssertionError("nothing is segmented here")
@@ -69,3 +76,33 @@ def test_a_broken_file_is_computed_again(tmp_path: Path, content: bytes) -> None
     later = Embeddings(Mean(), tmp_path)
     later.of(IMAGES[3])
     assert later.computed == 0
+
+
+def test_images_asked_for_next_are_embedded_in_one_go() -> None:
+    embeddings = Embeddings(Mean())
+    embeddings.of(IMAGES[1])
+    embeddings.ahead([IMAGES[0], IMAGES[1], IMAGES[2], IMAGES[0], IMAGES[3]])
+    assert [embeddings.of(image)[0] for image in IMAGES[:4]] == [0, 1, 2, 3]
+    assert embeddings.segmenter.given == [1, 3] and embeddings.computed == 4
+
+
+def test_no_more_are_embedded_ahead_than_are_held() -> None:
+    embeddings = Embeddings(Mean(), keep=2)
+    embeddings.ahead(IMAGES)
+    assert embeddings.segmenter.given == [2] and len(embeddings.held) == 2
+    assert embeddings.of(IMAGES[1])[0] == 1 and embeddings.computed == 2
+
+
+def test_nothing_ahead_asks_nothing_of_the_segmenter() -> None:
+    embeddings = Embeddings(Mean())
+    embeddings.ahead([])
+    assert embeddings.segmenter.given == []
+
+
+def test_only_what_is_not_on_disk_is_embedded_ahead(tmp_path: Path) -> None:
+    Embeddings(Mean(), tmp_path).ahead(IMAGES[:2])
+    later = Embeddings(Mean(), tmp_path)
+    later.ahead(IMAGES[:4])
+    assert later.segmenter.given == [2]
+    assert [later.of(image)[0] for image in IMAGES[:4]] == [0, 1, 2, 3]
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 4 and not list(tmp_path.rglob("*.tmp"))

@@ -13,7 +13,9 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import Asked
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.run import evaluate
+from medreasoner_monai.geometry import Frame
 from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.segmenters.baselines import WholeBox
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.watch import Silent
 from tests.samples import sample
@@ -65,6 +67,24 @@ def test_unreadable_answer_scores_zero_everywhere_with_its_reason(samples: list[
     assert not record.answered and record.reason == "answer is not JSON" and record.bbox is None
     assert record.box_iou == record.point_dice == 0
     assert record.masks == {"box/points": 0, "box/box": 0, "box/both": 0}
+
+
+def test_the_images_of_readable_answers_are_embedded_eight_samples_at_a_time(tmp_path: Path) -> None:
+    class Counting(WholeBox):
+        def __init__(self) -> None:
+            self.given: list[int] = []
+
+        def embed_many(self, images: Sequence[Image]) -> list[Frame]:
+            self.given.append(len(images))
+            return super().embed_many(images)
+
+    many = [sample(n) for n in range(11)]
+    counting = Counting()
+    records = evaluate(
+        Asked(Truthful(many, ["s3"])), many, 11, {"box": Embeddings(counting)}, tmp_path / "shards", Silent()
+    )
+    assert records is not None and [r.answered for r in records] == [n != 3 for n in range(11)]
+    assert counting.given == [7, 3]
 
 
 def test_finished_shards_are_not_asked_again(samples: list[Sample], tmp_path: Path) -> None:

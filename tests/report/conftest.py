@@ -184,17 +184,25 @@ def made_inputs(samples: list[Sample], folder: Path) -> ReportInputs:
 
 
 def made_answer() -> dict[str, Any]:
-    return {
+    finding = {
         "question": "Which bone carries the weight of the trunk?",
-        "slices_in_series": 1,
-        "slices_asked": 1,
-        "slices": [{"index": 0, "answered": True, "trace": "In the lower middle lies a bright area.", "voxels": 812}],
+        "status": "found",
+        "reason": "",
+        "trace": "In the lower middle lies a bright area.",
+        "codes": {"label": "vertebra"},
+        "coded_from": "trace",
         "key_slice": 0,
         "voxels": 812,
-        "volume_ml": 4.321,
-        "volume_covers": "the whole series",
+        "mask_covers": "the whole series",
+        "measurements": {"volume_ml": 4.321},
+        "slices": [{"index": 0, "answered": True, "trace": "In the lower middle lies a bright area.", "voxels": 812}],
+    }
+    return {
+        "slices_in_series": 1,
+        "slices_asked": [0],
+        "findings": [finding],
         "reasoner": {"name": "medreasoner", "digest": "cc33" * 16},
         "segmenter": {"name": "classical", "digest": "dd44" * 16},
-        "prompt_digest": "ee55" * 16,
+        "digests": {"prompt": "ee55" * 16},
         "repairs": [],
     }

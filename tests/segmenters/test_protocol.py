@@ -115,6 +115,21 @@ def test_prompts_may_be_counted_in_another_frame(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_several_images_are_embedded_as_each_by_itself(name):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((40, 60), (30, 30, 3), (7, 90))]
+    asked = [Prompt(Box(5, 3, 25, 6, Frame(image.shape[1], image.shape[0]))) for image in images]
+    segmenter = build(name)
+
+    together = segmenter.embed_many(images)
+
+    assert len(together) == 3 and segmenter.embed_many([]) == []
+    for image, embedding, prompt in zip(images, together, asked, strict=True):
+        expected = segmenter.segment(segmenter.embed(image), [prompt])
+        np.testing.assert_array_equal(segmenter.segment(embedding, [prompt]), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "image",
     [np.zeros((8, 8)), np.zeros((8, 8, 4), np.uint8), np.zeros(8, np.uint8), np.zeros((0, 8), np.uint8)],

@@ -50,6 +50,44 @@ def test_logits_and_masks_are_those_of_the_original_predictor(shape: tuple[int, 
     np.testing.assert_array_equal(mask[sure], expected[sure] > 0)
 
 
+def test_several_images_of_any_size_are_encoded_in_one_go_and_as_each_by_itself() -> None:
+    images = [picture(60, 90), picture(97, 61, 3), picture(128, 128), picture(5, 80)]
+    calls: list[int] = []
+    hook = SAM.model.image_encoder.neck.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
+    together = SAM.embed_many(images)
+    hook.remove()
+
+    assert calls == [4]
+    for image, found in zip(images, together, strict=True):
+        alone = SAM.embed(image)
+        assert found.frame == alone.frame == Frame(image.shape[1], image.shape[0])
+        torch.testing.assert_close(found.features, alone.features, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [({"_IMAGES": 2}, [2, 2, 1]), ({"_TOKENS_ON_CPU": 3 * 64 + 5}, [3, 2]), ({"_TOKENS_ON_CPU": 1}, [1] * 5)],
+    ids=["by-number", "by-tokens", "at-least-one"],
+)
+def test_many_images_are_encoded_a_few_at_a_time(
+    limits: dict[str, int], expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [picture(20 + n, 30) for n in range(5)]
+    for name, value in limits.items():
+        monkeypatch.setattr(sam, name, value)  # a picture has 8 x 8 tokens
+    calls: list[int] = []
+    hook = SAM.model.image_encoder.neck.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
+    found = SAM.embed_many(images)
+    hook.remove()
+    assert calls == expected and [e.frame.height for e in found] == [20, 21, 22, 23, 24]
+    assert SAM.embed_many([]) == []
+
+
+def test_a_kept_embedding_does_not_hold_the_memory_of_its_batch() -> None:
+    one, _ = SAM.embed_many([picture(20, 30), picture(30, 20)])
+    assert one.features.untyped_storage().nbytes() == one.features.nbytes
+
+
 def test_prompts_of_all_kinds_come_back_in_order_after_one_decoder_call_a_kind() -> None:
     image = picture(60, 90)
     original = Original(SAM.model, image)
@@ -177,3 +215,5 @@ def test_half_precision_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert features.dtype == torch.float32 and half.digest != SAM.digest
     assert 0 < (features - full).abs().max() < 0.05 * full.abs().max()
+    _, together = half.embed_many([picture(30, 30), image])
+    assert (together.features - features).abs().max() < 0.01 * full.abs().max()

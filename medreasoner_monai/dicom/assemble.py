@@ -1,0 +1,203 @@
+"""From files of one Series Instance UID to series: copies left out, parts told from each other, slices in order."""
+
+from __future__ import annotations
+
+import filecmp
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pydicom import Dataset
+
+from medreasoner_monai.dicom import geometry
+from medreasoner_monai.dicom.files import File
+from medreasoner_monai.dicom.geometry import Plane
+from medreasoner_monai.dicom.parts import Part, instance_number, split
+from medreasoner_monai.dicom.pixels import frames
+from medreasoner_monai.dicom.repair import repair
+from medreasoner_monai.dicom.stack import Series
+from medreasoner_monai.dicom.windows import display_notes
+
+_GROUPS = {
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PlaneOrientationSequence": "ImageOrientationPatient",
+    "PixelMeasuresSequence": "PixelSpacing",
+}
+_RIGHT = ("three numbers", "two perpendicular directions", "two positive numbers")
+_CROSS_SECTIONS = ("CT", "MR", "PT")
+_CHUNK = 1 << 20
+
+
+def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept: object = None) -> list[Series]:
+    """One series for each part that fills the same places; usually one.
+
+    Parameters
+    ----------
+    uid:
+        The Series Instance UID that all ``members`` have.
+    members:
+        The files; their headers are repaired in place.
+    notes:
+        What is already known of the series.
+    kept:
+        See :class:`Series`.
+    """
+    repairs: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    problems = [m.problem for m in members if m.problem]
+    for member in members:
+        repairs.update([*member.repairs, *repair(member.header)])
+        seen.update([*member.notes, *display_notes(member.header), *_missing(member.header)])
+    files, copies, clashes = _without_copies(members)
+    if copies:
+        repairs["second file with the same SOP Instance UID left out"] += copies
+    problems += clashes
+    planes = [p for i, f in enumerate(files) for p in geometry.planes_of(f.header, i)]
+    headers = [f.header for f in files]
+    parts = split(planes, headers)
+    forgotten, unusable = _forget_nonsense(files)
+    repairs.update(forgotten)
+    problems += unusable
+    common = tuple(f"{what} ({count} file(s))" for what, count in repairs.items())
+    noticed = (*notes, *(f"{what} ({count} file(s))" for what, count in seen.items()))
+    return [_series(uid, files, part, common, tuple(problems), noticed, bool(forgotten), kept) for part in parts]
+
+
+def _series(
+    uid: str,
+    files: Sequence[File],
+    part: Part,
+    repairs: tuple[str, ...],
+    problems: tuple[str, ...],
+    notes: tuple[str, ...],
+    forgotten: bool,
+    kept: object,
+) -> Series:
+    """The files that the part needs, numbered anew in slice order."""
+    numbers = list(dict.fromkeys(p.file for p in part.planes))
+    place = {number: i for i, number in enumerate(numbers)}
+    planes = [replace(p, file=place[p.file]) for p in part.planes]
+    headers = tuple(files[i].header for i in numbers)
+    noticed = (*notes, *part.notes, *geometry.remarks(part.planes), *_number_notes(headers, part.planes))
+    if forgotten:
+        planes = [replace(p, position=None, axes=None) for p in planes]
+    return Series(
+        uid,
+        headers,
+        tuple(files[i].path for i in numbers),
+        repairs,
+        problems,
+        noticed,
+        tuple(planes),
+        part.name,
+        part.number,
+        kept=kept,
+    )
+
+
+def _without_copies(members: Sequence[File]) -> tuple[list[File], int, list[str]]:
+    """The files with each SOP Instance UID once, how many copies were left out, and files that are no true copies."""
+    unique: dict[str, File] = {}
+    copies, clashes = 0, []
+    for member in members:
+        first = unique.setdefault(str(member.header.SOPInstanceUID), member)
+        if first is member:
+            continue
+        if _same(first, member):
+            copies += 1
+        else:
+            clashes.append(
+                f"{first.path} and {member.path} have the same SOP Instance UID but not the same content; "
+                "remove the one that is wrong"
+            )
+    return list(unique.values()), copies, clashes
+
+
+def _same(one: File, other: File) -> bool:
+    """Whether two files hold the same image, however the file around it is written."""
+    if filecmp.cmp(one.path, other.path, shallow=False):
+        return True
+    if one.header != other.header or one.pixels is None or other.pixels is None:
+        return False
+    if one.header.file_meta.TransferSyntaxUID != other.header.file_meta.TransferSyntaxUID:
+        return False
+    (start, length), (start_other, length_other) = one.pixels, other.pixels
+    if length != length_other:
+        return False
+    with one.path.open("rb") as a, other.path.open("rb") as b:
+        a.seek(start)
+        b.seek(start_other)
+        while length > 0:
+            size = min(_CHUNK, length)
+            piece = a.read(size)
+            if piece != b.read(size):
+                return False
+            if not piece:
+                return True  # both end: pixel data of undefined length
+            length -= size
+    return True
+
+
+def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
+    """Take a geometry out of the headers that cannot be one, so that no object made from them repeats it."""
+    done: Counter[str] = Counter()
+    unusable = []
+    for file in files:
+        header = file.header
+        for what in _nonsense(header):
+            if frames(header) > 1 or header.get("PerFrameFunctionalGroupsSequence"):
+                unusable.append(f"{file.path}: {what}; the geometry is damaged, export the file again")
+            else:
+                done[f"{what}: place in space and measures left out"] += 1
+    if done:
+        for file in files:
+            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
+                if keyword in file.header:
+                    delattr(file.header, keyword)
+            if geometry.pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
+                del file.header.PixelSpacing
+    return done, unusable
+
+
+def _nonsense(header: Dataset) -> Iterator[str]:
+    for frame, plane in enumerate(geometry.planes_of(header, 0)[: _different(header)]):
+        usable = (plane.position is not None, plane.axes is not None, geometry.pixel_spacing(header, frame) is not None)
+        for right, (group, keyword), what in zip(usable, _GROUPS.items(), _RIGHT, strict=True):
+            if not right and _given(header, frame, group, keyword):
+                yield f"{keyword} is not {what}"
+                return
+
+
+def _missing(header: Dataset) -> Iterator[str]:
+    """What cross-sectional images must have (PS3.3 C.7.6.2, type 1), and these have not."""
+    if header.get("Modality") not in _CROSS_SECTIONS:
+        return
+    for group, keyword in _GROUPS.items():
+        if not all(_given(header, frame, group, keyword) for frame in range(_different(header))):
+            yield f"no {keyword}, which {header.Modality} images must have"
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        size = geometry.measure(header, 0, "PixelMeasuresSequence", keyword)
+        if isinstance(size, int | float) and size <= 0:
+            yield f"{keyword} is not positive, left aside"
+
+
+def _different(header: Dataset) -> int:
+    """How many frames can differ in place: those with functional groups of their own, and one more for the rest."""
+    return min(frames(header), len(header.get("PerFrameFunctionalGroupsSequence") or []) + 1)
+
+
+def _given(header: Dataset, frame: int, group: str, keyword: str) -> bool:
+    value = geometry.measure(header, frame, group, keyword)
+    return value is not None and value != "" and value != []
+
+
+def _number_notes(headers: Sequence[Dataset], planes: Sequence[Plane]) -> Iterator[str]:
+    """Where slices have no places, Instance Numbers are all there is to say whether some are missing."""
+    if len(headers) < 2 or geometry.in_space(planes):
+        return
+    numbers = [instance_number(h) for h in headers]
+    known = [n for n in numbers if n is not None]
+    if len(set(known)) < len(headers):
+        yield "Instance Numbers are missing or repeated: the order of the slices is not certain"
+    elif missing := geometry.numbers_missing(known):
+        yield f"{missing} Instance Number(s) are skipped: slices may be missing"

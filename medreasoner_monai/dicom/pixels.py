@@ -1,0 +1,251 @@
+"""Pixel data: whether all of it is there, and one frame of it at a time.
+
+A frame is fetched from the file by its place, so a multi-frame image of many gigabytes costs one frame's memory.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from numpy.typing import NDArray
+from pydicom import Dataset, uid
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels.decoders.base import get_decoder
+
+from medreasoner_monai.dicom import isolated
+from medreasoner_monai.dicom.codestream import fault, precision
+from medreasoner_monai.dicom.encapsulated import encapsulated_problem
+from medreasoner_monai.errors import DicomError
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+LARGEST_FRAME = 1 << 30
+"""Bytes that one decoded frame may have; larger ones are headers that lie, or slides that nobody reads in one piece."""
+_UNCOMPRESSED = {
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+}
+_SAFE = {"pillow", "pyjpegls", "pydicom"}
+"""Decoders that raise on damaged frames; GDCM may end the process, and of others that is not known."""
+_SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
+_OPTIONS = {
+    "Rows": "rows",
+    "Columns": "columns",
+    "SamplesPerPixel": "samples_per_pixel",
+    "BitsAllocated": "bits_allocated",
+    "BitsStored": "bits_stored",
+    "PhotometricInterpretation": "photometric_interpretation",
+    "PixelRepresentation": "pixel_representation",
+    "PlanarConfiguration": "planar_configuration",
+}
+
+
+@dataclass(frozen=True)
+class PixelCheck:
+    """What a look at the pixel data found: why they cannot be used, what is odd, and where they lie in the file."""
+
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+    where: tuple[int, int] | None = None
+
+
+def frames(header: Dataset) -> int:
+    """Number of frames; at least 1."""
+    return max(int(header.get("NumberOfFrames") or 1), 1)
+
+
+def name(dataset: Dataset) -> str:
+    """The file's path for a message."""
+    return str(getattr(dataset, "filename", None) or "the data set")
+
+
+def frame_bytes(header: Dataset) -> float:
+    """Bytes of one uncompressed frame (PS3.5 8.1.1); 0 where the header does not tell, a fraction with single bits."""
+    bits = int(header.get("BitsAllocated") or 0) * int(header.get("SamplesPerPixel") or 1)
+    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    return int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * bits / 8
+
+
+def check_pixels(header: Dataset, element: DataElement | RawDataElement | None, path: Path) -> PixelCheck:
+    """Hold the pixel data's length and parts against the header, without decoding them.
+
+    Parameters
+    ----------
+    header:
+        The data set; its counts are numbers.
+    element:
+        The Pixel Data element as read from the file, not yet fetched.
+    """
+    if element is None:
+        return PixelCheck(f"{path}: an image without integer pixel data; export it again as an ordinary image")
+    damaged = PixelCheck(f"{path}: the pixel data are not stored as its transfer syntax asks; copy the file again")
+    if not isinstance(element, RawDataElement):
+        return damaged
+    syntax = header.file_meta.TransferSyntaxUID
+    where = None if syntax == uid.DeflatedExplicitVRLittleEndian else (element.value_tell, element.length)
+    notes = tuple(_count_notes(header))
+    if element.length != UNDEFINED_LENGTH:
+        if syntax not in _UNCOMPRESSED and syntax.is_transfer_syntax and syntax.is_encapsulated:
+            return damaged
+        problem, padding = _length_problem(header, element, path)
+        return PixelCheck(problem, notes + padding, where)
+    if syntax in _UNCOMPRESSED:
+        return damaged
+    return PixelCheck(encapsulated_problem(header, element.value_tell, path, frames(header)), notes, where)
+
+
+def _count_notes(header: Dataset) -> Iterator[str]:
+    stored, high = header.get("BitsStored"), header.get("HighBit")
+    if stored is not None and high is not None and int(high) != int(stored) - 1:
+        yield "HighBit does not fit BitsStored, the lowest bits are taken"
+    if header.get("NumberOfFrames") is not None and int(header.NumberOfFrames or 0) < 1:
+        yield "NumberOfFrames is not positive, taken as 1"
+
+
+def _length_problem(header: Dataset, element: RawDataElement, path: Path) -> tuple[str | None, tuple[str, ...]]:
+    size = path.stat().st_size - element.value_tell
+    # A deflated file's size says nothing about the data set in it.
+    available = len(element.value) if element.value is not None else min(element.length, size)
+    expected = ceil(frame_bytes(header) * frames(header))
+    missing = max(element.length, expected) - available
+    if missing > 0:
+        return f"{path}: truncated, {missing} bytes of pixel data are missing; copy the file again", ()
+    excess = available - expected
+    if excess <= expected % 2:
+        return None, ()
+    if excess < frame_bytes(header) and not any(_tail(element, excess, path)):
+        return None, ("pixel data end in padding, left out",)
+    problem = (
+        f"{path}: {excess} bytes of pixel data more than Rows, Columns and NumberOfFrames describe; "
+        "the header is wrong, export the file again"
+    )
+    return problem, ()
+
+
+def _tail(element: RawDataElement, length: int, path: Path) -> bytes:
+    if element.value is not None:
+        return element.value[-length:]
+    with path.open("rb") as f:
+        f.seek(element.value_tell + element.length - length)
+        return f.read(length)
+
+
+def decode_frame(dataset: Dataset, frame: int) -> NDArray[Any]:
+    """Stored values of one frame: ``(rows, columns)``, or ``(rows, columns, 3)`` as RGB.
+
+    Parameters
+    ----------
+    dataset:
+        With pixel data, in memory or still in the file.
+    frame:
+        From 0.
+
+    Raises
+    ------
+    DicomError
+        If it cannot be decoded; the message names the transfer syntax and what to do.
+    """
+    try:
+        return _decode(dataset, frame)
+    except DicomError:
+        raise
+    except Exception as error:  # each decoder has its own exceptions
+        syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+        known = syntax if isinstance(syntax, uid.UID) and syntax.is_valid else None
+        if known in _UNCOMPRESSED:
+            remedy = "the file is damaged; copy it again"
+        else:
+            remedy = (
+                "install a decoder for it (python-gdcm; pylibjpeg with pylibjpeg-libjpeg for 12-bit JPEG) "
+                "or export the series uncompressed"
+            )
+        what = f"{known.name} ({known})" if known else "an unknown transfer syntax"
+        raise DicomError(
+            f"{name(dataset)}: frame {frame} in {what} cannot be decoded ({type(error).__name__}); {remedy}"
+        ) from error
+
+
+def _decode(dataset: Dataset, frame: int) -> NDArray[Any]:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    _check_size(dataset, frame)
+    decoder = get_decoder(syntax)
+    options: dict[str, Any] = {
+        option: dataset.get(keyword) for keyword, option in _OPTIONS.items() if keyword in dataset
+    }
+    options |= {"pixel_keyword": "PixelData", "number_of_frames": frames(dataset)}
+    if dataset.get("PlanarConfiguration") is None:
+        options.pop("planar_configuration", None)
+    with _source(dataset) as (source, options["pixel_vr"]):
+        if not syntax.is_encapsulated:
+            return decoder.as_array(source, index=frame, **options)[0]
+        one = get_frame(source, frame, number_of_frames=frames(dataset), extended_offsets=_offsets(dataset))
+    if wrong := fault(one, syntax, int(dataset.Rows), int(dataset.Columns), int(frame_bytes(dataset))):
+        raise DicomError(f"{name(dataset)}: frame {frame} is {wrong}; copy the file again")
+    options["number_of_frames"] = 1
+    plugin = _plugin(syntax, one, dataset)
+    if plugin in _SAFE:
+        return decoder.as_array(encapsulate([one]), index=0, decoding_plugin=plugin, **options)[0]
+    plain = {key: str(value) if isinstance(value, str) else int(value) for key, value in options.items()}
+    return isolated.decode(one, str(syntax), plain, plugin)
+
+
+def _plugin(syntax: uid.UID, frame: bytes, dataset: Dataset) -> str:
+    """The decoder to use: one that survives damaged frames wherever one can read the syntax.
+
+    A second decoder is not tried on what the first one refuses: it may fill up what is missing and say nothing.
+    """
+    deep = precision(frame) > 8
+    if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and not deep:
+        wanted = ["pillow"]
+    elif syntax in uid.JPEG2000TransferSyntaxes and not (deep and int(dataset.SamplesPerPixel) > 1):
+        wanted = ["pillow", "pylibjpeg"]
+    elif syntax in uid.JPEGLSTransferSyntaxes:
+        wanted = ["pyjpegls"]
+    elif syntax == uid.RLELossless:
+        wanted = ["pydicom"]
+    else:
+        wanted = ["pylibjpeg", "gdcm"]
+    available = get_decoder(syntax).available_plugins
+    return next((p for p in wanted if p in available), "gdcm")
+
+
+def _check_size(dataset: Dataset, frame: int) -> None:
+    if frame_bytes(dataset) > LARGEST_FRAME:
+        raise DicomError(
+            f"{name(dataset)}: a frame of {dataset.Columns} x {dataset.Rows} pixels is more than this reads at once; "
+            "export it smaller, or check the header"
+        )
+    if not 0 <= frame < frames(dataset):
+        raise DicomError(f"{name(dataset)}: frame {frame} is asked for, but there are {frames(dataset)}, from 0")
+    kind = str(dataset.PhotometricInterpretation)
+    if int(dataset.SamplesPerPixel) != _SAMPLES.get(kind, 3):
+        raise DicomError(
+            f"{name(dataset)}: SamplesPerPixel does not fit PhotometricInterpretation; export the file again"
+        )
+
+
+def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
+    table, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    return (table, lengths) if table and lengths else None
+
+
+@contextmanager
+def _source(dataset: Dataset) -> Iterator[tuple[BinaryIO, str]]:
+    """The pixel data as a stream at their start, and their VR."""
+    element: DataElement | RawDataElement = dataset.get_item("PixelData", keep_deferred=True)
+    if isinstance(element, RawDataElement) and element.value is None:
+        with Path(str(dataset.filename)).open("rb") as f:
+            f.seek(element.value_tell)
+            yield f, str(element.VR or "OW")
+    else:
+        value = cast(Any, element.value)
+        yield (value if hasattr(value, "read") else io.BytesIO(value)), str(element.VR or "OW")

@@ -1,0 +1,133 @@
+"""Findings of any status out as a Structured Report: TID 1500, Comprehensive SR (PS3.3 A.35.3, PS3.16 TID 1500)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydicom import Dataset
+
+from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.dicom import concepts as c
+from medreasoner_monai.dicom import provenance
+from medreasoner_monai.dicom.image_library import headers, image_library
+from medreasoner_monai.dicom.privacy import private
+from medreasoner_monai.dicom.report_groups import group
+from medreasoner_monai.dicom.segments import Segments
+from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.errors import DicomError
+from medreasoner_monai.findings import Finding, Origin
+
+if TYPE_CHECKING:
+    from highdicom.sr import ObserverContext
+
+SERIES_BASE = 2_000_000
+_SERIES_DESCRIPTION = "Research use only: report on answered questions"
+
+
+@private()
+def write_report(series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, seg: Path | None) -> str:
+    """Write a report with one measurement group a finding; also of findings without a region, which say why.
+
+    The file is written beside its final name and renamed. It is complete, preliminary and unverified: nobody looked at
+    it yet.
+
+    Parameters
+    ----------
+    series:
+        What the findings were made on.
+    findings:
+        At least one.
+    origin:
+        What made them.
+    path:
+        The file to write; an existing one is replaced.
+    seg:
+        The segmentation of the same findings, as :func:`~medreasoner_monai.dicom.seg.write_seg` wrote it; needed when
+        one is found.
+
+    Returns
+    -------
+    The SOP Instance UID of the report.
+
+    Raises
+    ------
+    DicomError
+        If there is no finding, a found one has no segment in ``seg``, the key slice's pixels cannot be read, or no
+        report can refer to the series.
+    """
+    if not findings:
+        raise DicomError("a report needs at least one finding; one with nothing found will do")
+    found = any(f.status == "found" for f in findings)
+    if found and seg is None:
+        raise DicomError("a found finding is reported with its segmentation; write that first and give its path")
+    segments = Segments.read(seg) if seg is not None and found else None
+    missing = [f for f in findings if segments and f.status == "found" and f.tracking_uid not in segments.numbers]
+    if missing:
+        raise DicomError(f"{seg}: has no segment for {len(missing)} of the findings; write it from the same findings")
+    import highdicom as hd
+
+    looked_at = sorted({s.index for f in findings for s in f.slices})
+    evidence = headers(series, looked_at)
+    uid = provenance.new_uid()
+    try:
+        content = _content(series, findings, origin, segments, looked_at)
+        report = hd.sr.ComprehensiveSR(
+            evidence=[*evidence, segments.header] if segments else evidence,
+            content=content,
+            series_instance_uid=provenance.new_uid(),
+            series_number=provenance.series_number(series, SERIES_BASE),
+            sop_instance_uid=uid,
+            instance_number=1,
+            manufacturer=provenance.MANUFACTURER,
+            manufacturer_model_name=provenance.algorithm_name(origin),
+            software_versions=provenance.algorithm_version(origin),
+            device_serial_number=provenance.serial_number(origin),
+            is_complete=True,
+            is_final=False,
+            is_verified=False,
+            series_description=_SERIES_DESCRIPTION,
+            specific_character_set=provenance.UTF_8,
+        )
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise DicomError(
+            f"{series.paths[0].parent}: no report can refer to this series ({type(error).__name__}); "
+            "export it again, complete with its study and series UIDs"
+        ) from error
+    report.CodingSchemeIdentificationSequence = [c.scheme_item()]
+    provenance.save(report, path)
+    return uid
+
+
+def _content(
+    series: Series, findings: Sequence[Finding], origin: Origin, segments: Segments | None, looked_at: Sequence[int]
+) -> Dataset:
+    import highdicom.sr as sr
+
+    report = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=_device(origin)),
+        procedure_reported=sr.CodedConcept(*c.procedure(series.modality)),
+        imaging_measurements=[group(series, f, origin, segments) for f in findings],
+    )
+    root = report[0]
+    notice = sr.TextContentItem(sr.CodedConcept(*c.COMMENT), RESEARCH_USE, relationship_type="CONTAINS")
+    # The template has the library before the measurements.
+    root.ContentSequence.insert(len(root.ContentSequence) - 1, image_library(series, looked_at))
+    root.ContentSequence.append(notice)
+    return root
+
+
+def _device(origin: Origin) -> ObserverContext:
+    import highdicom.sr as sr
+
+    return sr.ObserverContext(
+        observer_type=sr.CodedConcept("121007", "DCM", "Device"),
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=provenance.device_uid(origin),
+            name=provenance.algorithm_name(origin),
+            manufacturer_name=provenance.MANUFACTURER,
+            model_name=provenance.algorithm_version(origin),
+            serial_number=provenance.serial_number(origin),
+        ),
+    )

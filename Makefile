@@ -6,6 +6,7 @@ PYTHON ?= $(eval PYTHON := $(shell for p in python3.11 python3 python; do \
 CONFIG ?= configs/starter.yaml
 WORKSPACE ?= runs/demo
 DICOM ?=
+RESULTS ?=
 QUESTION ?=
 PYTEST_ARGS ?=
 
@@ -18,7 +19,7 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations lint types clean
+.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations viewer test-viewer lint types clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,13 @@ monaideploy: .venv-monaideploy/.installed ## Make .venv-monaideploy, for the MON
 test-integrations: $(STAMP) monailabel monaideploy ## Test both apps on their real servers; PYTEST_ARGS= is passed on
 	$(BIN)/python -m pytest tests/integrations $(PYTEST_ARGS)
 
+viewer: $(STAMP) ## Show an answer over its images in OHIF: DICOM= the series, RESULTS= the answer's folder (docs/viewer.md)
+	$(BIN)/python -m tests.integrations.viewer $(call argument,DICOM) $(call argument,RESULTS)
+
+test-viewer: $(STAMP) .venv-viewer/.installed ## Test the archive, and what OHIF shows in a browser; PYTEST_ARGS= is passed on
+	$(BIN)/python -m tests.integrations.viewer.ohif
+	$(BIN)/python -m pytest tests/integrations/test_archive.py tests/integrations/viewer $(PYTEST_ARGS)
+
 lint: $(STAMP) ## Check format and lint rules (ruff)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
@@ -65,7 +73,7 @@ types: $(STAMP) ## Check types (mypy)
 	$(BIN)/mypy
 
 clean: ## Remove .venv and caches; runs/ stays
-	rm -rf .venv .venv-monailabel .venv-monaideploy .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-monailabel .venv-monaideploy .venv-viewer .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is taken from the PATH; where there is none, it is fetched into .venv/uv with pip. The byte code is compiled here,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,12 +14,12 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from medreasoner_monai.orchestration import free_port
 from tests.dicom.tools import CT_FOLDER, make_ct
 from tests.integrations.answering import answering_bundle, silent_bundle
+from tests.integrations.viewer import orthanc
+from tests.integrations.viewer.orthanc import Archive
 
 ROOT = Path(__file__).parents[2]
-DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 def python_of(name: str) -> Path:
@@ -74,45 +72,12 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return silent_bundle(tmp_path_factory.mktemp("silent"))
 
 
-@dataclass(frozen=True)
-class Archive:
-    """An Orthanc with DICOMweb."""
-
-    url: str
-
-    @property
-    def dicomweb(self) -> str:
-        return f"{self.url}/dicom-web"
-
-    def store(self, folder: Path) -> None:
-        for path in sorted(p for p in folder.iterdir() if p.is_file()):
-            httpx.post(f"{self.url}/instances", content=path.read_bytes(), trust_env=False).raise_for_status()
-
-
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    program = shutil.which("Orthanc") or shutil.which("orthanc")
-    if program is None or not DICOMWEB.is_file():
-        pytest.skip("Orthanc with DICOMweb is not installed: apt-get install orthanc orthanc-dicomweb")
-    folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
-    settings = {
-        "HttpPort": port,
-        "DicomServerEnabled": False,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "StorageDirectory": str(folder / "db"),
-        "IndexDirectory": str(folder / "db"),
-        "Plugins": [str(DICOMWEB)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/system", process, folder / "log")
-            yield Archive(f"http://127.0.0.1:{port}")
-        finally:
-            end(process)
+    if orthanc.program() is None:
+        pytest.skip(orthanc.INSTALL)
+    with orthanc.running(tmp_path_factory.mktemp("orthanc")) as found:
+        yield found
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 180) -> None:

@@ -20,8 +20,9 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.orchestration import prefect_server
 from tests.integrations.answering import QUESTION, TRACE
-from tests.integrations.conftest import Archive, bright_ct, environment, needs, python_of, real_ct
+from tests.integrations.conftest import bright_ct, environment, needs, python_of, real_ct
 from tests.integrations.label_server import MODEL, LabelServer, label_server
+from tests.integrations.viewer.orthanc import Archive
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(600), needs("monailabel")]
 

@@ -70,6 +70,7 @@ def _finding(result: GroundedSeries, finding: Finding) -> dict[str, Any]:
         "stops": list(finding.stops),
         "tracking_uid": finding.tracking_uid,
         "slices": [_slice(result, s) for s in finding.slices],
+        "candidates": [_slice(result, s) for s in finding.candidates],
     }
 
 

@@ -124,7 +124,7 @@ def _ground_batch(
                     raise InputError(item.problem)
                 typer.echo("\n".join(plan_study(bundle, item.study, item.asking).lines()))
             except MedReasonerError as error:
-                typer.echo(f"failed   {error}")
+                typer.echo(f"failed: {error}")
         return
     with bar("studies") as (step, name):
         grounder = _open(bundle, device, segmenter)

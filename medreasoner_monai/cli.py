@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medreasoner_monai import RESEARCH_USE, __version__, cli_export, cli_ground, cli_measure, cli_train
+from medreasoner_monai import RESEARCH_USE, __version__, cli_bundle, cli_export, cli_ground, cli_measure, cli_train
 from medreasoner_monai.errors import MedReasonerError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ cli_measure.register(app)
 cli_train.register(app)
 cli_export.register(app)
 cli_ground.register(app)
+cli_bundle.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -1,11 +1,8 @@
-"""The commands around a finished model: package it, verify the bundle, ask it. Heavy imports stand inside them."""
+"""The command that asks a packaged model. Heavy imports stand inside it."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.cli_bar import bar
 from medreasoner_monai.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,12 +22,8 @@ BundleOption = Annotated[Path, typer.Option(help="Bundle folder, such as runs/de
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
+    """Add the command to the command line."""
     app.command()(ground)
-    app.command()(package)
-    bundles = typer.Typer(help="Look after a packaged bundle.", no_args_is_help=True)
-    bundles.command()(verify)
-    app.add_typer(bundles, name="bundle")
 
 
 def ground(
@@ -97,7 +91,7 @@ def ground(
         return
     check_folder(out)
     kind = _kind(seg)
-    with _bar("answering") as (step, _):
+    with bar("answering") as (step, _):
         grounder = _open(bundle, device, segmenter)
         result, made = ground_study(grounder, study, out, asking=asking, seg=kind, progress=step)
     for path in made.paths:
@@ -105,84 +99,6 @@ def ground(
     for line in _told(result):
         typer.echo(line, err=True)
     typer.echo(RESEARCH_USE, err=True)
-
-
-def package(
-    model: Annotated[Path, typer.Option(help="Merged model folder, as `medreasoner merge` makes it.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the bundle to: new or empty.")],
-    evaluation: Annotated[
-        Path | None, typer.Option(help="Evaluation folder, whose figures and intervals go into the model card.")
-    ] = None,
-    segmenter: Annotated[
-        str, typer.Option(help="NAME:option=value,…; its weights are copied into the bundle.")
-    ] = "classical",
-    version: Annotated[str | None, typer.Option(help="Version of the bundle; default: the package's.")] = None,
-    changes: Annotated[str, typer.Option(help="What is new in it, for the changelog.")] = "first version",
-    trained_on: Annotated[str, typer.Option(help="What it was trained on, in a sentence.")] = "not stated",
-    dataset_digest: Annotated[str, typer.Option(help="sha256 of the training data.")] = "not stated",
-    reward_digest: Annotated[str, typer.Option(help="sha256 of the reward settings.")] = "not stated",
-    limit: Annotated[list[str] | None, typer.Option(help="A known limit for the card. May be repeated.")] = None,
-    large_files_url: Annotated[str, typer.Option(help="Where files over 25 MB will be published.")] = "",
-) -> None:
-    """Fill the MONAI bundle from a merged model, and verify it.
-
-    Example: medreasoner package --model merged --evaluation run1 --out medreasoner_grounding
-    """
-    from medreasoner_monai.bundle.packaging import evaluation_facts, package_bundle
-    from medreasoner_monai.orchestration import quiet_environment
-
-    quiet_environment()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; give a new or empty folder")
-    facts: dict[str, Any] = {
-        "changes": changes,
-        "trained_on": trained_on,
-        "dataset_digest": dataset_digest,
-        "reward_digest": reward_digest,
-        "limits": limit or [],
-        "large_files_url": large_files_url,
-        **({"version": version} if version else {}),
-        **(evaluation_facts(evaluation) if evaluation else {}),
-    }
-    partial = out.with_name(f".{out.name}.partial")
-    package_bundle(model, partial, facts, segmenter=segmenter)
-    if out.is_dir():
-        out.rmdir()
-    partial.replace(out)
-    typer.echo(str(out))
-    typer.echo(f"check it with: medreasoner bundle verify {out}", err=True)
-
-
-def verify(
-    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-    schema: Annotated[
-        Path | None, typer.Option(help="MONAI's metadata schema (JSON), for its own verify_metadata as well.")
-    ] = None,
-    quick: Annotated[bool, typer.Option(help="Files and metadata alone; run no model.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
-    """Check a bundle, offline: files and digests, metadata, configs, the network's input and output, a run on a CT.
-
-    Exit code 1 when a check fails. A bundle's configs are code, and they are run unless --quick is given: verify
-    bundles that you trust.
-
-    Example: medreasoner bundle verify runs/demo/bundle
-    """
-    from rich.console import Console
-
-    from medreasoner_monai.orchestration import quiet_environment
-
-    quiet_environment()
-    # MONAI logs to stdout, which is for the result alone.
-    with redirect_stdout(sys.stderr), _bar("checking") as (step, _):
-        from medreasoner_monai.bundle.verify import render, verify_bundle
-
-        checks = verify_bundle(bundle, schema=schema, quick=quick, progress=step)
-    if json_:
-        typer.echo(json.dumps([vars(c) for c in checks], indent=2))
-    else:
-        Console().print(render(checks))
-    raise typer.Exit(1 if any(c.state == "failed" for c in checks) else 0)
 
 
 def _ground_batch(
@@ -208,9 +124,9 @@ def _ground_batch(
                     raise InputError(item.problem)
                 typer.echo("\n".join(plan_study(bundle, item.study, item.asking).lines()))
             except MedReasonerError as error:
-                typer.echo(f"failed   {error}")
+                typer.echo(f"failed: {error}")
         return
-    with _bar("studies") as (step, name):
+    with bar("studies") as (step, name):
         grounder = _open(bundle, device, segmenter)
         results = run_worklist(grounder, items, out, seg=seg, listener=_Studies(step, name))
     typer.echo(str(out / TABLE))
@@ -286,18 +202,3 @@ def _summary(results: list[Done]) -> Iterator[str]:
     yield f"{len(results) - len(failed)} of {len(results)} studies done"
     for done in failed:
         yield f"  {done.id}: {done.reason}"
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[tuple[Any, Any]]:
-    """A bar on stderr: what moves it, and what renames it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(title, total=None)
-        yield (
-            lambda done, total: progress.update(task, completed=done, total=total),
-            lambda name: progress.update(task, description=name),
-        )

@@ -76,6 +76,8 @@ class Finding:
         Where and why the carried mask ends, a sentence a direction; empty where nothing was carried.
     tracking_uid:
         Identifies the finding across SEG, SR and picture (a DICOM UID).
+    candidates:
+        The answers on all asked slices, where the mask of the best of them was carried on and the others given up.
     """
 
     question: str
@@ -85,6 +87,7 @@ class Finding:
     codes: Codes | None = None
     coded_from: Literal["", "given", "trace"] = ""
     stops: tuple[str, ...] = ()
+    candidates: tuple[SliceResult, ...] = ()
 
     @property
     def shown(self) -> SliceResult:

@@ -71,8 +71,8 @@ def test_a_dry_run_shows_slices_and_prompt_and_writes_nothing(bundle: Path, tmp_
         "ground", "--bundle", bundle, "--dicom", tmp_path / "ct", "--question", "Which part?", "--dry-run"
     )
     assert done.exit_code == 0, done.output
-    assert "asked    slice 1, 3, 6, 8, 11, 13, 16, 18 (counted from 0, 20 in all)" in done.stdout
-    assert "carried  through the other 12" in done.stdout
+    assert "asked: slice 1, 3, 6, 8, 11, 13, 16, 18 (counted from 0, 20 in all)" in done.stdout
+    assert "carried: through the other 12" in done.stdout
     assert "[user] Which part?" in done.stdout and "32 x 24" in done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ct"]
 
@@ -90,7 +90,7 @@ def test_a_worklist_fails_as_a_whole_only_in_its_exit_code(
     assert medreasoner(*arguments).exit_code == 0
     assert len(answering.seen) == 2, "what is done is not asked again"
     dry = medreasoner(*arguments[:-2], "--dry-run")
-    assert dry.exit_code == 0 and dry.stdout.startswith("== a\nseries ")
+    assert dry.exit_code == 0 and dry.stdout.startswith("== a\n…") and "chosen: the only image series" in dry.stdout
 
 
 @pytest.mark.parametrize(

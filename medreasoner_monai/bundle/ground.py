@@ -50,13 +50,11 @@ class Plan:
         slices = ", ".join(str(i) for i in self.slices)
         rest = len(self.series) - len(self.slices)
         return [
-            f"series   {self.series.summary()}",
-            *(f"repaired {what}" for what in self.series.repairs),
-            *(f"noted    {what}" for what in getattr(self.series, "notes", ())),
-            f"asked    slice {slices} (counted from 0, {len(self.series)} in all)",
-            f"carried  {'through the other ' + str(rest) if self.carry else 'nowhere'}",
-            f"seen as  {self.seen.width} x {self.seen.height} pixels",
-            *(f"prompt   {line}" for prompt in self.prompts for line in prompt.splitlines()),
+            *self.series.explain().splitlines(),
+            f"asked: slice {slices} (counted from 0, {len(self.series)} in all)",
+            f"carried: {'through the other ' + str(rest) if self.carry else 'nowhere'}",
+            f"seen as: {self.seen.width} x {self.seen.height} pixels",
+            *(f"prompt: {line}" for prompt in self.prompts for line in prompt.splitlines()),
         ]
 
 

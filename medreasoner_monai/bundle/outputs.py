@@ -24,6 +24,8 @@ from medreasoner_monai.findings import Finding
 
 SEG, REPORT, CAPTURE, OVERLAY, ANSWER = NAMES = ("seg.dcm", "report.dcm", "capture.dcm", "overlay.png", "answer.json")
 
+_WORK = ".partial-"
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -78,8 +80,10 @@ def write_outputs(result: GroundedSeries, out_dir: Path, *, seg: SegKind = "bina
     check_folder(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     series, findings, origin = result.series, result.findings, result.origin
+    for left in out_dir.glob(f"{_WORK}*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     # Inside the folder and not beside it: the folder may be a mount, and a rename must not cross file systems.
-    work = Path(tempfile.mkdtemp(prefix=".partial-", dir=out_dir))
+    work = Path(tempfile.mkdtemp(prefix=_WORK, dir=out_dir))
     try:
         uids = {}
         if result.found:

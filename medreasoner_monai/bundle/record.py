@@ -33,6 +33,7 @@ def answer_record(result: GroundedSeries, objects: Mapping[str, str] | None = No
         "notice": RESEARCH_USE,
         "series_instance_uid": series.uid,
         "modality": series.modality,
+        "chosen_because": series.because,
         "coordinates": "continuous (column, row) of the DICOM frame, from 0 at the outer corner of the first pixel",
         "slices_in_series": len(series),
         "slices_asked": list(result.asked),
@@ -43,7 +44,7 @@ def answer_record(result: GroundedSeries, objects: Mapping[str, str] | None = No
         "model_version": origin.model_version,
         "digests": origin.digests,
         "repairs": list(series.repairs),
-        "notes": list(getattr(series, "notes", ())),
+        "notes": list(series.notes),
         "lineage": {k: v for k, v in result.lineage.items() if k != "files"},
         "packages": package_versions(),
     }
@@ -70,6 +71,7 @@ def _finding(result: GroundedSeries, finding: Finding) -> dict[str, Any]:
         "stops": list(finding.stops),
         "tracking_uid": finding.tracking_uid,
         "slices": [_slice(result, s) for s in finding.slices],
+        "candidates": [_slice(result, s) for s in finding.candidates],
     }
 
 

@@ -72,6 +72,7 @@ def settle(
     ordered = sorted(results, key=lambda r: r.index)
     shown = max(ordered, key=score)
     stops: tuple[str, ...] = ()
+    candidates: tuple[SliceResult, ...] = ()
     if carry and shown.mask is not None and shown.voxels and shown.grounding is not None:
         found = shown.grounding
         carried = carrier_of(segmenter).carry(
@@ -82,12 +83,13 @@ def settle(
             shown.mask,
             step,
         )
-        ordered = [shown]
+        candidates, ordered = tuple(ordered), [shown]
         ordered += [SliceResult(c.index, None, "", c.mask, 0.0, c.confidence, carried=True) for c in carried.slices]
         ordered.sort(key=lambda r: r.index)
         stops = carried.stops
     codes, source = _name(question, shown.grounding.trace if shown.grounding else None, series.modality)
-    return Finding(question.text, tuple(ordered), shown.index, str(generate_uid(prefix=None)), codes, source, stops)
+    uid = str(generate_uid(prefix=None))
+    return Finding(question.text, tuple(ordered), shown.index, uid, codes, source, stops, candidates)
 
 
 def score(result: SliceResult) -> tuple[float, float, int, int]:

@@ -48,6 +48,7 @@ def test_a_long_series_is_asked_on_candidates_and_the_best_is_carried(tmp_path: 
     assert [s.carried for s in finding.slices] == [i != finding.key for i in reached]
     assert finding.stops[0] == "reached the first slice"
     assert finding.stops[1].startswith(f"stopped before slice {reached[-1] + 1}: likeness")
+    assert [s.index for s in finding.candidates] == list(result.asked), "what the others answered is kept"
     done, total = zip(*steps, strict=True)
     assert list(done) == sorted(done) and set(total) == {8 + 19} and done[-1] == 27
 

@@ -94,6 +94,7 @@ def test_earlier_results_stay_when_writing_fails(
 ) -> None:
     out = tmp_path / "out"
     result = grounder().ask(series, "First?")
+    (out / ".partial-killed").mkdir(parents=True)
     write_outputs(result, out)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
 

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from medreasoner_monai import RESEARCH_USE, __version__, cli_bundle, cli_export, cli_ground, cli_measure, cli_train
+from medreasoner_monai import (
+    RESEARCH_USE,
+    __version__,
+    cli_bundle,
+    cli_deidentify,
+    cli_export,
+    cli_ground,
+    cli_measure,
+    cli_train,
+)
 from medreasoner_monai.errors import MedReasonerError
 
 app = typer.Typer(
@@ -24,6 +33,7 @@ cli_train.register(app)
 cli_export.register(app)
 cli_ground.register(app)
 cli_bundle.register(app)
+cli_deidentify.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

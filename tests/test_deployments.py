@@ -145,3 +145,23 @@ def test_credentials_are_those_of_prefects_own_settings(
         start_deployment("retrain/scheduled", api_url=url)
     assert seen == ["Basic " + base64.b64encode(b"admin:word").decode(), "Bearer pnu_1"]
     assert "word" not in str(caught.value)
+
+
+def test_the_bundles_train_workflow_starts_a_run(server: str, untrained_bundle: Path) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/train.json"),
+            *("--prefect_api_url", server, "--parameters", "{'config': 'mine.yaml'}"),
+        ],
+        cwd=untrained_bundle,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "started retrain/scheduled: run " in line]
+    run = read(server, line.split("run ")[1].split(",")[0])
+    assert run.parameters == {"config": "mine.yaml", "workspace": "runs/scheduled"}

@@ -66,8 +66,8 @@ def in_package() -> None:
 
     fill = stage.package_bundle
 
-    def fill_and_die(*arguments: Any) -> None:
-        fill(*arguments)
+    def fill_and_die(*arguments: Any, **options: Any) -> None:
+        fill(*arguments, **options)
         die()
 
     stage.package_bundle = fill_and_die

@@ -41,7 +41,9 @@ def ground(
         Path | None,
         typer.Option(help="A CSV of studies: columns dicom, question; optional id, series, slices, carry, category."),
     ] = None,
-    series: Annotated[str | None, typer.Option(help="Series Instance UID, when there are several.")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Series Instance UID (its end is enough), or auto, when there are several.")
+    ] = None,
     slices: Annotated[str | None, typer.Option(help="auto, all, or the key slice counted from 0.")] = None,
     carry: Annotated[
         str | None, typer.Option(help="auto, on or off: carry the key slice's mask through the series.")

@@ -77,9 +77,12 @@ def ground(
         raise InputError("give either --dicom and --question, or --batch with a worklist")
     if out is None and not dry_run:
         raise InputError("give --out, the folder for the results")
+    from medreasoner_monai.dicom.seg import parse_kind
+
+    kind = parse_kind(seg)
     asking = _asking(bundle, slices, carry, answers, threshold)
     if batch is not None:
-        _ground_batch(bundle, batch, out, asking, segmenter, _kind(seg), device, dry_run)
+        _ground_batch(bundle, batch, out, asking, segmenter, kind, device, dry_run)
         return
     if dicom is None or not question:
         raise InputError("give both --dicom and --question")
@@ -92,10 +95,9 @@ def ground(
         typer.echo("\n".join(plan.lines()))
         return
     check_folder(out)
-    kind = _kind(seg)
     with bar("answering") as (step, _):
         grounder = _open(bundle, device, segmenter)
-        result, made = ground_study(grounder, study, out, asking=asking, seg=kind, progress=step)
+        result, made = ground_study(grounder, study, out, asking=asking, series=plan.series, seg=kind, progress=step)
     for path in made.paths:
         typer.echo(str(path))
     for line in _told(result):
@@ -172,12 +174,6 @@ def _asking(
             raise InputError("--threshold needs several answers a slice: add --answers 4, for example")
         asking = replace(asking, threshold=threshold)
     return asking
-
-
-def _kind(text: str) -> Any:
-    if text not in ("binary", "fractional", "labelmap"):
-        raise InputError(f"--seg must be binary, fractional or labelmap; got {text!r}")
-    return text
 
 
 def _open(bundle: Path, device: str | None, segmenter: str | None) -> Any:

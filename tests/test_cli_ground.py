@@ -101,6 +101,7 @@ def test_a_worklist_fails_as_a_whole_only_in_its_exit_code(
         (["--dicom", "x", "--question", "Q?", "--threshold", "0.5"], "--threshold needs several answers"),
         (["--dicom", "x", "--question", "Q?", "--category", "a", "--category", "b"], "1 question(s) and 2 categories"),
         (["--dicom", "x", "--question", "Q?", "--carry", "maybe"], "carry must be auto, on or off"),
+        (["--dicom", "x", "--question", "Q?", "--seg", "grey"], "a segmentation is binary, fractional or labelmap"),
         (["--batch", "none.csv"], "none.csv cannot be read"),
     ],
 )

@@ -24,6 +24,7 @@ from medreasoner_monai.bundle.grounder import GroundedSeries, checked, origin_of
 from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_outputs
 from medreasoner_monai.bundle.settle import settle
 from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.seg import parse_kind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.findings import SliceResult
@@ -153,7 +154,7 @@ class WriteOutputs:
         seg_kind: str = "binary",
     ) -> None:
         self.series, self.network, self.asking = series, network, asking
-        self.bundle_root, self.output_dir, self.seg_kind = bundle_root, Path(output_dir), seg_kind
+        self.bundle_root, self.output_dir, self.seg_kind = bundle_root, Path(output_dir), parse_kind(seg_kind)
         self.answers: Answers = []
         self.outputs: Outputs | None = None
         self.result: GroundedSeries | None = None
@@ -187,7 +188,7 @@ class WriteOutputs:
         )
         origin = origin_of(asker.reasoner, asker.segmenter, lineage)
         self.result = GroundedSeries(self.series, findings, origin, tuple(asked), lineage)
-        self.outputs = write_outputs(self.result, self.output_dir, seg=self.seg_kind)  # type: ignore[arg-type]
+        self.outputs = write_outputs(self.result, self.output_dir, seg=self.seg_kind)
         tell(self.result, self.outputs)
 
 

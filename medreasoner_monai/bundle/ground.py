@@ -13,6 +13,7 @@ from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_output
 from medreasoner_monai.bundle.settle import Question
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.dicom.series import Series, choose_series
+from medreasoner_monai.errors import InputError
 from medreasoner_monai.geometry import Frame
 
 
@@ -37,24 +38,31 @@ class Study:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done: the series, the slices asked, whether the mask is carried on, and what the model is told."""
+    """What would be done: the series, the slices asked, and whether the mask is carried on."""
 
+    model: Path
+    questions: tuple[Question, ...]
     series: Series
     slices: tuple[int, ...]
     carry: bool
-    prompts: tuple[str, ...]
-    seen: Frame
 
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """For a terminal, with what the model would be told and the size it would see; its weights are not loaded."""
+        from medreasoner_monai.prompts import template
+        from medreasoner_monai.reasoners.folder import load_processor, read_note, seen_frame
+
+        chosen = template(read_note(self.model).get("prompt", "think"))
+        told = [f"[{m['role']}] {m['content']}" for q in self.questions for m in chosen.plain(q.text)]
+        _, rows, columns = self.series.shape
+        seen = seen_frame(load_processor(self.model), Frame(columns, rows))
         slices = ", ".join(str(i) for i in self.slices)
         rest = len(self.series) - len(self.slices)
         return [
             *self.series.explain().splitlines(),
             f"asked: slice {slices} (counted from 0, {len(self.series)} in all)",
             f"carried: {'through the other ' + str(rest) if self.carry else 'nowhere'}",
-            f"seen as: {self.seen.width} x {self.seen.height} pixels",
-            *(f"prompt: {line}" for prompt in self.prompts for line in prompt.splitlines()),
+            f"seen as: {seen.width} x {seen.height} pixels",
+            *(f"prompt: {line}" for text in told for line in text.splitlines()),
         ]
 
 
@@ -66,21 +74,12 @@ def plan_study(bundle: Path, study: Study, asking: AskSettings | None = None) ->
     InputError, DicomError
         As :meth:`Grounder.ask` and :func:`~medreasoner_monai.dicom.series.choose_series`.
     """
-    from medreasoner_monai.prompts import template
-    from medreasoner_monai.reasoners.folder import load_processor, read_note, seen_frame
-
     opened = Bundle.open(bundle)
     questions = checked(study.questions)
     wanted = asking or opened.asking()
     series = choose_series(study.dicom, study.series)
     slices = slices_to_ask(series, wanted.slices)
-    _, rows, columns = series.shape
-    chosen = template(read_note(opened.root / MODEL).get("prompt", "think"))
-    told = tuple(
-        "\n".join(f"[{m['role']}] {m['content']}" for m in chosen.plain(question.text)) for question in questions
-    )
-    seen = seen_frame(load_processor(opened.root / MODEL), Frame(columns, rows))
-    return Plan(series, tuple(slices), wanted.wants_carrying(series, slices), told, seen)
+    return Plan(opened.root / MODEL, tuple(questions), series, tuple(slices), wanted.wants_carrying(series, slices))
 
 
 def ground_study(
@@ -89,6 +88,7 @@ def ground_study(
     out: Path,
     *,
     asking: AskSettings | None = None,
+    series: Series | None = None,
     seg: SegKind = "binary",
     progress: Progress | None = None,
 ) -> tuple[GroundedSeries, Outputs]:
@@ -100,6 +100,8 @@ def ground_study(
         Folder for the results, made if absent.
     asking:
         In place of the bundle's.
+    series:
+        The study's, where it was read already.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def ground_study(
         See :meth:`Grounder.ask`, :func:`~medreasoner_monai.dicom.series.choose_series` and :func:`write_outputs`.
     """
     check_folder(out)
-    series = choose_series(study.dicom, study.series)
+    series = choose_series(study.dicom, study.series) if series is None else series
     result = grounder.ask(series, study.questions, asking=asking, progress=progress)
     return result, write_outputs(result, out, seg=seg)
 
@@ -120,8 +122,6 @@ def questions_with(texts: Sequence[str], categories: Sequence[str]) -> tuple[Que
     InputError
         If there are categories, but not one a question; if one is unknown, or a question cannot be asked.
     """
-    from medreasoner_monai.errors import InputError
-
     if categories and len(categories) != len(texts):
         raise InputError(f"{len(texts)} question(s) and {len(categories)} categories are given; give one a question")
     names: Sequence[str | None] = categories or [None] * len(texts)

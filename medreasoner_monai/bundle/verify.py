@@ -22,6 +22,7 @@ from medreasoner_monai.bundle.metadata import check_metadata
 from medreasoner_monai.bundle.outputs import ANSWER, CAPTURE, OVERLAY, REPORT
 from medreasoner_monai.bundle.packaging import LARGE
 from medreasoner_monai.errors import ArtifactError, InputError, MedReasonerError
+from medreasoner_monai.segmenters.registry import Choice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -140,7 +141,7 @@ def _weights(bundle: Bundle) -> str:
 
 def _segmenter(bundle: Bundle) -> str:
     text = str(bundle.config["segmenter_name"])
-    weights = dict(p.partition("=")[::2] for p in text.partition(":")[2].split(",") if p).get("weights")
+    weights = Choice.read(text).options.get("weights")
     if weights is not None and not (bundle.root / weights).exists():
         raise ArtifactError(f"the segmenter's weights {weights} are not in the bundle; package it again")
     return f"{build_segmenter(text, bundle.root).name} was made"

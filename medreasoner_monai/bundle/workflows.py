@@ -14,6 +14,7 @@ from medreasoner_monai.bundle.asking import AskSettings
 from medreasoner_monai.bundle.components import questions_of, tell
 from medreasoner_monai.bundle.grounder import Grounder
 from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_outputs
+from medreasoner_monai.dicom.seg import parse_kind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import MedReasonerError
 
@@ -25,8 +26,9 @@ def ground_volume(
 ) -> Outputs:
     """Ask a series and carry the answer through it: what ground_series.json runs."""
     check_folder(Path(output_dir))
+    kind = parse_kind(seg_kind)
     result = grounder.ask(series, questions_of(question), asking=asking)
-    outputs = write_outputs(result, Path(output_dir), seg=seg_kind)  # type: ignore[arg-type]
+    outputs = write_outputs(result, Path(output_dir), seg=kind)
     tell(result, outputs)
     return outputs
 

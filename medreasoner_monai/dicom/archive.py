@@ -20,6 +20,8 @@ MOST_BYTES = 32 << 30
 """Bytes that all members together may unpack to."""
 _SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 1 << 30, 200
 _CHUNK = 1 << 20
+# zipfile has no error of its own for most of it: an encrypted member is a RuntimeError, an unknown compression a
+# NotImplementedError, a damaged one what its decompressor raises, a broken directory a ValueError.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
-from medreasoner_monai.errors import DicomError, MedReasonerError
+from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
 from medreasoner_monai.findings import Finding, Origin
 
 if TYPE_CHECKING:
@@ -31,6 +31,19 @@ _LEAST = 1 / 255  # a marked pixel stays marked, however low its confidence
 
 class EmptyMaskError(MedReasonerError):
     """There is nothing to write a segmentation of."""
+
+
+def parse_kind(text: object) -> SegKind:
+    """The kind of segmentation as a person or a config names it.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind.
+    """
+    if text in get_args(SegKind):
+        return text  # type: ignore[return-value]
+    raise InputError(f"a segmentation is binary, fractional or labelmap; got {text!r}")
 
 
 @private()

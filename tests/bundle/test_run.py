@@ -64,6 +64,8 @@ def test_an_error_ends_with_one_clear_line(bundle: Path, tmp_path: Path) -> None
     assert done.returncode == 2
     assert done.stderr.rstrip().splitlines()[-1].startswith(f"error: {tmp_path}/nowhere: no such file")
     assert "Traceback" not in done.stderr
+    done = run(bundle, "--seg_kind", "grey")
+    assert done.returncode == 2 and "a segmentation is binary, fractional or labelmap; got 'grey'" in done.stderr
 
 
 def test_a_volume_is_carried_from_the_users_key_slice(bundle: Path, tmp_path: Path) -> None:

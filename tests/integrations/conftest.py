@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -75,28 +72,6 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     if orthanc.program() is None:
-        pytest.skip(orthanc.INSTALL)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(orthanc.INSTALL)
     with orthanc.running(tmp_path_factory.mktemp("orthanc")) as found:
         yield found
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 180) -> None:
-    """Until something answers."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(url, trust_env=False).is_success:
-                return
-        except httpx.RequestError:
-            pass
-        time.sleep(0.3)
-    pytest.fail(f"nothing answers at {url}:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

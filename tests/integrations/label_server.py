@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 
 from medreasoner_monai.orchestration import free_port
-from tests.integrations.conftest import ROOT, end, environment, python_of, wait_for
+from tests.integrations.conftest import ROOT, environment, python_of
+from tests.integrations.servers import end, wait_for
 
 MODEL = "medreasoner_grounding"
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import httpx
 
 from medreasoner_monai.orchestration import free_port
 from medreasoner_monai.processes import die_with_parent
+from tests.integrations.servers import end, wait_for
 
 PLUGIN = Path(os.environ.get("ORTHANC_DICOMWEB", "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"))
 INSTALL = "Orthanc with DICOMweb is not installed: apt-get install orthanc orthanc-dicomweb"
@@ -99,24 +99,7 @@ def running(folder: Path) -> Iterator[Archive]:
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call
         )
         try:
-            _wait(f"http://127.0.0.1:{port}/system", process, log)
+            wait_for(f"http://127.0.0.1:{port}/system", process, log)
             yield Archive(f"http://127.0.0.1:{port}")
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(url, trust_env=False).is_success:
-                return
-        except httpx.RequestError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"Orthanc does not answer at {url}:\n{log.read_text(errors='replace')[-2000:]}")
+            end(process)

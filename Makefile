@@ -65,9 +65,10 @@ test-viewer: $(STAMP) .venv-viewer/.installed ## Test the archive, and what OHIF
 	$(BIN)/python -m tests.integrations.viewer.ohif
 	$(BIN)/python -m pytest tests/integrations/test_archive.py tests/integrations/viewer $(PYTEST_ARGS)
 
-lint: $(STAMP) ## Check format and lint rules (ruff)
+lint: $(STAMP) ## Check format and lint rules (ruff), and that imports point one way (import-linter)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports --no-cache
 
 types: $(STAMP) ## Check types (mypy)
 	$(BIN)/mypy

@@ -26,15 +26,15 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from benchmarks.made_ct import write_ct
-from medreasoner_monai.answer import Grounding
-from medreasoner_monai.data.taxonomy import codes_for
 from medreasoner_monai.dicom.measures import Measures, measure
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import write_seg
 from medreasoner_monai.dicom.series import Series, choose_series
-from medreasoner_monai.findings import Engine, Finding, Origin, SliceResult
-from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.task.answer import Grounding
+from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
+from medreasoner_monai.task.geometry import Box, Frame, Points
+from medreasoner_monai.task.taxonomy import codes_for
 
 SIDE = 512
 ORIGIN = Origin(Engine("starter", "a1" * 32), Engine("classical", "b2" * 32), "c3" * 32, "0.1.0", "d4" * 32, "e5" * 32)

@@ -10,9 +10,9 @@ import json
 import random
 import time
 
-from medreasoner_monai.answer import parse, render
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.rewards import SUITES, suite
+from medreasoner_monai.task.answer import parse, render
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 FRAME = Frame(840, 840, "model")
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, PromptKind
 from medreasoner_monai.segmenters.registry import ENGINES, NEED_WEIGHTS, build
+from medreasoner_monai.task.keypoints import key_points, mask_box
 
 Sample = tuple[Image, list[Mask]]
 

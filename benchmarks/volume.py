@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made_ct import write_ct
-from medreasoner_monai.answer import Grounding, NoAnswer, Reason
-from medreasoner_monai.bundle.asking import AskSettings
-from medreasoner_monai.bundle.grounder import Grounder
-from medreasoner_monai.bundle.outputs import draw, write_outputs
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import write_seg
 from medreasoner_monai.dicom.series import choose_series
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.grounding.asking import AskSettings
+from medreasoner_monai.grounding.outputs import draw, write_outputs
+from medreasoner_monai.grounding.session import Grounder
 from medreasoner_monai.reasoners.protocol import Image, Reading
 from medreasoner_monai.segmenters.registry import Choice
+from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.keypoints import key_points, mask_box
 
 
 def organ(index: int, slices: int, side: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.training import base as stage
+from medreasoner_monai.training import base_stage
 
 
 @flow(name="base")
 def base(run: Run, dataset: Path) -> Path:
     """Take the model folder the config names, or build the starter."""
-    return stage.base_model(run.context, artifact(dataset)).path
+    return base_stage.base_model(run.context, artifact(dataset)).path

@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.training import cold_start as stage
+from medreasoner_monai.training import cold_start_stage
 
 
 @flow(name="cold-start")
 def cold_start(run: Run, dataset: Path, base: Path) -> Path:
     """Fine-tune the base model on traces and answers."""
-    return stage.cold_start(run.context, artifact(dataset), artifact(base)).path
+    return cold_start_stage.cold_start(run.context, artifact(dataset), artifact(base)).path

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from medreasoner_monai.artifacts import Artifact
-from medreasoner_monai.context import Context, open_context
-from medreasoner_monai.evaluation.stage import Evaluation
+from medreasoner_monai.evaluation.evaluate_stage import Evaluation
+from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.pipeline.context import Context, open_context
 
 
 class Run(BaseModel):

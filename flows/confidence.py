@@ -7,11 +7,11 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.evaluation import confidence as stage
+from medreasoner_monai.evaluation import confidence_stage
 
 
 @flow(name="confidence")
 def confidence(run: Run, dataset: Path, model: Path) -> Path | None:
     """Draw several answers a question, on validation and test; nothing where the config asks for fewer than two."""
-    measured = stage.confidence(run.context, artifact(dataset), artifact(model))
+    measured = confidence_stage.confidence(run.context, artifact(dataset), artifact(model))
     return None if measured is None else measured.artifact.path

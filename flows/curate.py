@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run
-from medreasoner_monai.data import curate as stage
+from medreasoner_monai.data import curate_stage
 
 
 @flow(name="curate")
 def curate(run: Run) -> Path:
     """Curate the data."""
-    return stage.curate(run.context).path
+    return curate_stage.curate(run.context).path

@@ -7,10 +7,12 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.evaluation import stage
+from medreasoner_monai.evaluation import evaluate_stage
 
 
 @flow(name="evaluate", flow_run_name="evaluate {name}")
 def evaluate(run: Run, dataset: Path, model: Path, name: str, blank: bool = False) -> Path:
     """Score a model; ``blank`` hides the pictures from it."""
-    return stage.evaluate_model(run.context, artifact(dataset), artifact(model), name, blank=blank).artifact.path
+    return evaluate_stage.evaluate_model(
+        run.context, artifact(dataset), artifact(model), name, blank=blank
+    ).artifact.path

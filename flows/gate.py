@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact, evaluation
-from medreasoner_monai.registry import stage
+from medreasoner_monai.registry import gate_stage
 
 
 @flow(name="gate")
 def gate(run: Run, dataset: Path, model: Path, result: Path, blank: Path) -> Path:
     """Register the model, compare it with the champion, promote or refuse."""
-    return stage.gate(run.context, artifact(dataset), artifact(model), evaluation(result), evaluation(blank)).path
+    return gate_stage.gate(run.context, artifact(dataset), artifact(model), evaluation(result), evaluation(blank)).path

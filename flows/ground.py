@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.bundle import stage
+from medreasoner_monai.bundle import ground_stage
 
 
 @flow(name="ground")
 def ground(run: Run, bundle: Path) -> Path:
     """Ask the bundle a question about a series."""
-    return stage.ground(run.context, artifact(bundle)).path
+    return ground_stage.ground(run.context, artifact(bundle)).path

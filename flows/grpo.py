@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.training import grpo as stage
+from medreasoner_monai.training import grpo_stage
 
 
 @flow(name="grpo")
 def grpo(run: Run, dataset: Path, start: Path) -> Path:
     """Improve the cold-started model on the rewards of its own answers."""
-    return stage.grpo(run.context, artifact(dataset), artifact(start)).path
+    return grpo_stage.grpo(run.context, artifact(dataset), artifact(start)).path

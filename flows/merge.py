@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact
-from medreasoner_monai.training import merge as stage
+from medreasoner_monai.training import merge_stage
 
 
 @flow(name="merge")
 def merge(run: Run, start: Path, shards: Path) -> Path:
     """Merge the shards into a Hugging Face folder."""
-    return stage.merge(run.context, artifact(start), artifact(shards)).path
+    return merge_stage.merge(run.context, artifact(start), artifact(shards)).path

@@ -7,13 +7,13 @@ from pathlib import Path
 from prefect import flow
 
 from flows.common import Run, artifact, evaluation
-from medreasoner_monai.bundle import stage
+from medreasoner_monai.bundle import package_stage
 
 
 @flow(name="package")
 def package(run: Run, dataset: Path, model: Path, result: Path, decision: Path, surety: Path | None = None) -> Path:
     """Fill the bundle."""
     sure = evaluation(surety, "confidence") if surety else None
-    return stage.package(
+    return package_stage.package(
         run.context, artifact(dataset), artifact(model), evaluation(result), artifact(decision), sure
     ).path

@@ -7,10 +7,10 @@ from typing import Any
 from prefect import flow
 
 from flows.common import Run
-from medreasoner_monai.report import stage
+from medreasoner_monai.report import report_stage
 
 
 @flow(name="report", validate_parameters=False)
-def report(run: Run, finished: stage.Finished) -> dict[str, Any]:
+def report(run: Run, finished: report_stage.Finished) -> dict[str, Any]:
     """Write report.html and summary.json."""
-    return stage.report(run.context, finished)
+    return report_stage.report(run.context, finished)

@@ -21,7 +21,7 @@ from flows.merge import merge
 from flows.package import package
 from flows.report import report
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL
-from medreasoner_monai.report.stage import Finished
+from medreasoner_monai.report.report_stage import Finished
 
 
 @flow(name="retrain", log_prints=False)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from medreasoner_monai.answer import render
-from medreasoner_monai.reasoners.starter import StarterSettings, build
+from medreasoner_monai.reasoners.starter import build
+from medreasoner_monai.settings.starter import StarterSettings
+from medreasoner_monai.task.answer import render
 from tests.samples import sample
 
 # A busy machine may take its time over an example; how long a test takes is never what is tested.

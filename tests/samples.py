@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.task.keypoints import key_points, mask_box
 
 
 def sample(number: int = 0, **changes: Any) -> Sample:

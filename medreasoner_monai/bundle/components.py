@@ -18,18 +18,19 @@ from monai.inferers.inferer import Inferer
 from monai.transforms.transform import Transform
 from monai.utils.enums import CommonKeys
 
-from medreasoner_monai.bundle.asking import Asker, AskSettings, slices_to_ask
 from medreasoner_monai.bundle.contents import Bundle, ask_settings, build_segmenter
-from medreasoner_monai.bundle.grounder import GroundedSeries, checked, origin_of
-from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.bundle.settle import settle
 from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.seg import parse_kind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.findings import SliceResult
+from medreasoner_monai.grounding.aggregate import settle
+from medreasoner_monai.grounding.asking import Asker, AskSettings, slices_to_ask
+from medreasoner_monai.grounding.outputs import Outputs, check_folder, write_outputs
+from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.grounding.session import Grounder, checked, origin_of
 from medreasoner_monai.reasoners.protocol import Image, Reasoner
 from medreasoner_monai.segmenters.protocol import Segmenter
+from medreasoner_monai.task.findings import SliceResult
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,11 @@ def how_to_ask(**entries: object) -> AskSettings:
 def load_reasoner(bundle_root: str, device: torch.device) -> Reasoner:
     """The reasoner under ``models/reasoner``, after its files matched the digests noted at packaging."""
     return Bundle.open(bundle_root).reasoner(str(device))
+
+
+def open_grounder(bundle_root: str, device: str | None = None, segmenter: str | None = None) -> Grounder:
+    """See :meth:`~medreasoner_monai.bundle.contents.Bundle.grounder`."""
+    return Bundle.open(bundle_root).grounder(device, segmenter)
 
 
 def load_segmenter(name: str, bundle_root: str = ".") -> Segmenter[Any]:

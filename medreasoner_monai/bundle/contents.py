@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.artifacts import file_digest
-from medreasoner_monai.bundle.asking import AskSettings, parse_carry, parse_slices
-from medreasoner_monai.errors import ArtifactError, InputError
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.grounding.asking import AskSettings, parse_carry, parse_slices
+from medreasoner_monai.grounding.session import Grounder
+from medreasoner_monai.reasoners.packaged import CONFIG, LINEAGE, MODEL, is_bundle, read_json, verified_model
 from medreasoner_monai.reasoners.protocol import Reasoner
 from medreasoner_monai.segmenters.protocol import Segmenter
 
-CONFIG = "configs/inference.json"
 METADATA = "configs/metadata.json"
-MODEL = "models/reasoner"
 SEGMENTER = "models/segmenter"
-LINEAGE = "models/lineage.json"
 
 
 @dataclass(frozen=True)
@@ -39,13 +36,13 @@ class Bundle:
             If it is no bundle of ours, or has no model in it (the bundle's source, not a packaged one).
         """
         root = Path(root)
-        if not (root / CONFIG).is_file():
+        if not is_bundle(root):
             raise InputError(
                 f"{root} is no bundle: it has no {CONFIG}; give the folder that `medreasoner package` made"
             )
         if not (root / MODEL).is_dir():
             raise InputError(f"{root} has no model under {MODEL}; fill it with `medreasoner package`")
-        return cls(root, _load(root / CONFIG), _load(root / LINEAGE))
+        return cls(root, read_json(root / CONFIG), read_json(root / LINEAGE))
 
     def verify(self) -> None:
         """Check the model's files against the digests noted when the bundle was made.
@@ -55,12 +52,7 @@ class Bundle:
         ArtifactError
             If a file is missing or has changed.
         """
-        for name, digest in self.lineage["files"].items():
-            path = self.root / MODEL / name
-            if not path.is_file():
-                raise ArtifactError(f"{path} is missing, though {LINEAGE} lists it; package the bundle again")
-            if file_digest(path) != digest:
-                raise ArtifactError(f"{path} has changed since the bundle was made; package the bundle again")
+        verified_model(self.root)
 
     def reasoner(self, device: str | None = None) -> Reasoner:
         """The bundle's reasoner on ``device`` (default: a GPU where there is one), after :meth:`verify`."""
@@ -78,6 +70,25 @@ class Bundle:
         if text is not None:
             return build_segmenter(text)
         return build_segmenter(str(self.config["segmenter_name"]), self.root)
+
+    def grounder(self, device: str | None = None, segmenter: str | None = None) -> Grounder:
+        """The bundle's models loaded and ready to be asked.
+
+        Parameters
+        ----------
+        device:
+            As torch names it; by default a GPU where there is one.
+        segmenter:
+            Another segmenter than the bundle's, as :class:`~medreasoner_monai.segmenters.registry.Choice` reads it.
+
+        Raises
+        ------
+        InputError
+            If the segmenter cannot be made.
+        ArtifactError
+            If a file of the model is missing or has changed.
+        """
+        return Grounder(self.reasoner(device), self.segmenter(segmenter), self.lineage, self.asking())
 
     def asking(self) -> AskSettings:
         """How inference.json asks."""
@@ -119,13 +130,3 @@ def build_segmenter(text: str, root: Path | None = None) -> Segmenter[Any]:
     if root is not None and weights is not None and (root / weights).exists():
         choice.options["weights"] = str(root / weights)
     return choice.build()
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; package the bundle again") from None
-    except ValueError as error:
-        raise ArtifactError(f"{path} cannot be read: {error}; package the bundle again") from None
-    return value

@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 
 from medreasoner_monai import RESEARCH_USE, __version__
-from medreasoner_monai.artifacts import MANIFEST, file_digest, object_digest, write_json
-from medreasoner_monai.bundle.contents import CONFIG, LINEAGE, METADATA, MODEL, SEGMENTER
+from medreasoner_monai.bundle.contents import METADATA, SEGMENTER
 from medreasoner_monai.errors import ArtifactError, InputError, nearest
+from medreasoner_monai.files import file_digest, object_digest, write_json
+from medreasoner_monai.pipeline.artifacts import MANIFEST
+from medreasoner_monai.reasoners.packaged import CONFIG, LINEAGE, MODEL
 
 NAME = "medreasoner_grounding"
 LARGE = 25 * 1024 * 1024

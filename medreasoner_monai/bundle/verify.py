@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.artifacts import file_digest
-from medreasoner_monai.bundle.asking import Progress
-from medreasoner_monai.bundle.contents import CONFIG, METADATA, Bundle, build_segmenter
+from medreasoner_monai.bundle.contents import METADATA, Bundle, build_segmenter
 from medreasoner_monai.bundle.metadata import check_metadata
-from medreasoner_monai.bundle.outputs import ANSWER, CAPTURE, OVERLAY, REPORT
 from medreasoner_monai.bundle.packaging import LARGE
 from medreasoner_monai.errors import ArtifactError, InputError, MedReasonerError
+from medreasoner_monai.files import file_digest
+from medreasoner_monai.grounding.asking import Progress
+from medreasoner_monai.grounding.outputs import ANSWER, CAPTURE, OVERLAY, REPORT
+from medreasoner_monai.reasoners.packaged import CONFIG
 from medreasoner_monai.segmenters.registry import Choice
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _in_out(root: Path) -> str:
 
 
 def _run(root: Path) -> str:
-    from medreasoner_monai.bundle.stage import run_bundle
+    from medreasoner_monai.bundle.process import run_bundle
 
     question = "What is the bright bone in the midline at the back?"
     with tempfile.TemporaryDirectory() as folder:

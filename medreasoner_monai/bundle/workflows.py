@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from medreasoner_monai.bundle.asking import AskSettings
 from medreasoner_monai.bundle.components import questions_of, tell
-from medreasoner_monai.bundle.grounder import Grounder
-from medreasoner_monai.bundle.outputs import Outputs, check_folder, write_outputs
 from medreasoner_monai.dicom.seg import parse_kind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.grounding.asking import AskSettings
+from medreasoner_monai.grounding.outputs import Outputs, check_folder, write_outputs
+from medreasoner_monai.grounding.session import Grounder
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def evaluate(
     from medreasoner_monai.evaluation.command import Options, evaluate_to
     from medreasoner_monai.evaluation.embeddings import Embeddings
     from medreasoner_monai.evaluation.resolve import Asking, Data, answerer
-    from medreasoner_monai.watch import LogWatch
+    from medreasoner_monai.pipeline.progress import LogWatch
 
     if data is None:
         raise InputError("evaluate.json needs labelled samples: --data FILE.parquet or a folder with images and masks")
@@ -89,7 +89,7 @@ def start_training(
     MedReasonerError
         If no server answers, or it has no such deployment.
     """
-    from medreasoner_monai.deployments import start_deployment
+    from medreasoner_monai.pipeline.deployments import start_deployment
 
     started = start_deployment(deployment, dict(parameters or {}), prefect_api_url)
     logger.info("started %s: run %s, %s", deployment, started["id"], started["url"])

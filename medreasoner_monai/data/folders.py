@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from medreasoner_monai.artifacts import file_digest, object_digest
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.data.sources import Reject
-from medreasoner_monai.data.taxonomy import TAXONOMY
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.files import file_digest, object_digest
+from medreasoner_monai.task.keypoints import key_points, mask_box
+from medreasoner_monai.task.taxonomy import TAXONOMY
 
 _SUPER = {name: c.super_category for name, c in TAXONOMY.items()}
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 DATA_SOURCE = "umrg"
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.phantoms import Phantom, render
 from medreasoner_monai.data.questions import ask
 from medreasoner_monai.data.schema import Sample, SampleError, from_row, read_rows
-from medreasoner_monai.data.taxonomy import category
-from medreasoner_monai.processes import die_with_parent
+from medreasoner_monai.pipeline.processes import die_with_parent
+from medreasoner_monai.task.keypoints import key_points, mask_box
+from medreasoner_monai.task.taxonomy import category
 
 # Splits draw their phantoms from ranges that cannot meet.
 _FIRST_SEED = {"train": 0, "val": 10_000_000, "test": 20_000_000}

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import geometry
+from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.files import File
-from medreasoner_monai.dicom.geometry import Plane
 from medreasoner_monai.dicom.parts import Part, instance_number, split
 from medreasoner_monai.dicom.pixels import frames
+from medreasoner_monai.dicom.placement import Plane
 from medreasoner_monai.dicom.repair import repair
 from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.dicom.windows import display_notes
@@ -53,7 +53,7 @@ def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept:
     if copies:
         repairs["second file with the same SOP Instance UID left out"] += copies
     problems += clashes
-    planes = [p for i, f in enumerate(files) for p in geometry.planes_of(f.header, i)]
+    planes = [p for i, f in enumerate(files) for p in placement.planes_of(f.header, i)]
     headers = [f.header for f in files]
     parts = split(planes, headers)
     forgotten, unusable = _forget_nonsense(files)
@@ -79,7 +79,7 @@ def _series(
     place = {number: i for i, number in enumerate(numbers)}
     planes = [replace(p, file=place[p.file]) for p in part.planes]
     headers = tuple(files[i].header for i in numbers)
-    noticed = (*notes, *part.notes, *geometry.remarks(part.planes), *_number_notes(headers, part.planes))
+    noticed = (*notes, *part.notes, *placement.remarks(part.planes), *_number_notes(headers, part.planes))
     if forgotten:
         planes = [replace(p, position=None, axes=None) for p in planes]
     return Series(
@@ -155,14 +155,18 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
             for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
                 if keyword in file.header:
                     delattr(file.header, keyword)
-            if geometry.pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
+            if placement.pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
                 del file.header.PixelSpacing
     return done, unusable
 
 
 def _nonsense(header: Dataset) -> Iterator[str]:
-    for frame, plane in enumerate(geometry.planes_of(header, 0)[: _different(header)]):
-        usable = (plane.position is not None, plane.axes is not None, geometry.pixel_spacing(header, frame) is not None)
+    for frame, plane in enumerate(placement.planes_of(header, 0)[: _different(header)]):
+        usable = (
+            plane.position is not None,
+            plane.axes is not None,
+            placement.pixel_spacing(header, frame) is not None,
+        )
         for right, (group, keyword), what in zip(usable, _GROUPS.items(), _RIGHT, strict=True):
             if not right and _given(header, frame, group, keyword):
                 yield f"{keyword} is not {what}"
@@ -177,14 +181,14 @@ def _missing(header: Dataset) -> Iterator[str]:
         if not all(_given(header, frame, group, keyword) for frame in range(_different(header))):
             yield f"no {keyword}, which {header.Modality} images must have"
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        size = geometry.measure(header, 0, "PixelMeasuresSequence", keyword)
+        size = placement.measure(header, 0, "PixelMeasuresSequence", keyword)
         if isinstance(size, int | float) and size <= 0:
             yield f"{keyword} is not positive, left aside"
 
 
 def _grid_notes(header: Dataset) -> Iterator[str]:
     """Pixels that are not square in the patient, or not meant to be shown so."""
-    spacing = geometry.pixel_spacing(header)
+    spacing = placement.pixel_spacing(header)
     if spacing is None:
         ratio = header.get("PixelAspectRatio")
         spacing = (ratio[0], ratio[1]) if isinstance(ratio, Sequence) and len(ratio) == 2 else (1, 1)
@@ -198,17 +202,17 @@ def _different(header: Dataset) -> int:
 
 
 def _given(header: Dataset, frame: int, group: str, keyword: str) -> bool:
-    value = geometry.measure(header, frame, group, keyword)
+    value = placement.measure(header, frame, group, keyword)
     return value is not None and value != "" and value != []
 
 
 def _number_notes(headers: Sequence[Dataset], planes: Sequence[Plane]) -> Iterator[str]:
     """Where slices have no places, Instance Numbers are all there is to say whether some are missing."""
-    if len(headers) < 2 or geometry.in_space(planes):
+    if len(headers) < 2 or placement.in_space(planes):
         return
     numbers = [instance_number(h) for h in headers]
     known = [n for n in numbers if n is not None]
     if len(set(known)) < len(headers):
         yield "Instance Numbers are missing or repeated: the order of the slices is not certain"
-    elif missing := geometry.numbers_missing(known):
+    elif missing := placement.numbers_missing(known):
         yield f"{missing} Instance Number(s) are skipped: slices may be missing"

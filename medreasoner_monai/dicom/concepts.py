@@ -9,7 +9,7 @@ from functools import cache
 
 from pydicom import Dataset
 
-from medreasoner_monai.data.taxonomy import ANATOMICAL_STRUCTURE, TISSUE, Code, Codes
+from medreasoner_monai.task.taxonomy import ANATOMICAL_STRUCTURE, TISSUE, Code, Codes
 
 SCHEME = "99MEDREASONER"
 

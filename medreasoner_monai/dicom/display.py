@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
-from medreasoner_monai.dicom.geometry import measure
 from medreasoner_monai.dicom.pixels import decode_frame, name
+from medreasoner_monai.dicom.placement import measure
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.windows import (
     CT_WINDOW,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 
-from medreasoner_monai.data.taxonomy import Code
 from medreasoner_monai.dicom.concepts import MILLIMETRE, modality_code
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.space import pixel_spacing
+from medreasoner_monai.task.taxonomy import Code
 
 if TYPE_CHECKING:
     from highdicom.sr import ContainerContentItem, ContentItem

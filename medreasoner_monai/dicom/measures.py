@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.data.taxonomy import Code
-from medreasoner_monai.dicom import geometry
+from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.display import modality_values
 from medreasoner_monai.dicom.pixels import decode_frame
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.space import Plane, Spacing, in_space, pixel_spacing
 from medreasoner_monai.errors import DicomError
-from medreasoner_monai.findings import Finding
+from medreasoner_monai.task.findings import Finding
+from medreasoner_monai.task.taxonomy import Code
 
 HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 NO_UNITS = Code("1", "UCUM", "no units")
@@ -148,7 +148,7 @@ def _intensities(
 
 
 def _unit_name(dataset: Dataset, frame: int) -> str:
-    named = geometry.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleType") or dataset.get("Units")
-    rescaled = geometry.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") is not None
+    named = placement.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleType") or dataset.get("Units")
+    rescaled = placement.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") is not None
     # PS3.3 C.8.2.1.1.2: without a type, a CT's rescaled values are Hounsfield units.
     return "HU" if not named and dataset.get("Modality") == "CT" and rescaled else str(named)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.geometry import Box, Frame, Points, convert
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 
 LONG_SIDE = 768
 """Pixels; smaller slices are enlarged to it."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import geometry
-from medreasoner_monai.dicom.geometry import Plane
+from medreasoner_monai.dicom import placement
+from medreasoner_monai.dicom.placement import Plane
 
 # What images in one place differ in, and the functional group that holds it in a multi-frame image.
 _TELLING = (
@@ -60,11 +60,11 @@ def split(planes: Sequence[Plane], headers: Sequence[Dataset]) -> list[Part]:
     Slices that share a place and differ in nothing known stay together; :func:`crowded` finds them again.
     """
     numbers = [instance_number(headers[p.file]) or 0 for p in planes]
-    along = geometry.heights(planes)
+    along = placement.heights(planes)
     if along is None:
         order = sorted(range(len(planes)), key=lambda i: (numbers[i], planes[i].file, planes[i].frame))
         return [Part(tuple(planes[i] for i in order))]
-    where = geometry.places(along)
+    where = placement.places(along)
     most = max(Counter(where.tolist()).values())
     order = sorted(range(len(planes)), key=lambda i: (int(where[i]), numbers[i], planes[i].file, planes[i].frame))
     if most == 1:
@@ -85,10 +85,10 @@ def split(planes: Sequence[Plane], headers: Sequence[Dataset]) -> list[Part]:
 
 def crowded(planes: Sequence[Plane]) -> tuple[int, int] | None:
     """Two slices of different images that lie in one place among others that do not, by their numbers; or None."""
-    along = geometry.heights(planes)
+    along = placement.heights(planes)
     if along is None or len(planes) < 2:
         return None
-    where = geometry.places(along)
+    where = placement.places(along)
     if where.max() == 0:
         return None
     both = np.flatnonzero(np.diff(where) == 0)
@@ -130,7 +130,7 @@ def _tell_apart(
 
 def _values(planes: Sequence[Plane], headers: Sequence[Dataset]) -> Iterator[tuple[str, list[Hashable]]]:
     for keyword, group in _TELLING:
-        yield keyword, [_plain(geometry.measure(headers[p.file], p.frame, group, keyword)) for p in planes]
+        yield keyword, [_plain(placement.measure(headers[p.file], p.frame, group, keyword)) for p in planes]
 
 
 def _plain(value: object) -> Hashable:

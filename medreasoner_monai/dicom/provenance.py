@@ -11,7 +11,7 @@ from pydicom.uid import generate_uid
 from medreasoner_monai import __version__
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
-from medreasoner_monai.findings import Finding, Origin
+from medreasoner_monai.task.findings import Finding, Origin
 
 MANUFACTURER = "medreasoner-monai"
 CONTENT_CREATOR = "MedReasoner^MONAI"

@@ -17,7 +17,7 @@ from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import DicomError
-from medreasoner_monai.findings import Finding, Origin
+from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
     from highdicom.sr import ObserverContext

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medreasoner_monai.data.taxonomy import ANATOMICAL_STRUCTURE, Code
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import ImageReference, references
@@ -16,7 +15,8 @@ from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import long
-from medreasoner_monai.findings import Finding, Origin
+from medreasoner_monai.task.findings import Finding, Origin
+from medreasoner_monai.task.taxonomy import ANATOMICAL_STRUCTURE, Code
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept, ContentItem, Measurement

@@ -18,7 +18,7 @@ from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
-from medreasoner_monai.findings import Finding, Origin
+from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription

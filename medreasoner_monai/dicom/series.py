@@ -16,7 +16,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from medreasoner_monai.dicom import choice, directory, geometry
+from medreasoner_monai.dicom import choice, directory, placement
 from medreasoner_monai.dicom.archive import is_archive, unpack
 from medreasoner_monai.dicom.assemble import assemble
 from medreasoner_monai.dicom.files import File, is_dicom, read_header
@@ -184,7 +184,7 @@ def _faults(series: Series) -> Iterator[str]:
         yield f"the series mixes image sizes ({found}); give one file, or export the parts separately"
     if len(series.headers) > 1 and any(frames(h) > 1 for h in series.headers):
         yield "the series has several multi-frame images; give one of the files instead of the folder"
-    orientations = geometry.groups_of(series.planes)
+    orientations = placement.groups_of(series.planes)
     if len(orientations) > 1:
         found = ", ".join(f"{len(members)} of one" for members in sorted(orientations, key=len, reverse=True))
         scouts = sum("LOCALIZER" in str(h.get("ImageType")) for h in series.headers)
@@ -193,7 +193,7 @@ def _faults(series: Series) -> Iterator[str]:
     spaces = {str(h.FrameOfReferenceUID) for h in series.headers if h.get("FrameOfReferenceUID")}
     if len(spaces) > 1:
         yield f"the series mixes {len(spaces)} frames of reference; give one file, or export the parts separately"
-    spacings = [geometry.pixel_spacing(series.headers[p.file], p.frame) for p in series.planes]
+    spacings = [placement.pixel_spacing(series.headers[p.file], p.frame) for p in series.planes]
     known = np.asarray([s for s in spacings if s is not None])
     if len(known) and (np.abs(known / known[0] - 1) > _SAME_SPACING).any():
         yield "the series mixes pixel spacings; give one file, or export the parts separately"

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import files, geometry
-from medreasoner_monai.dicom.geometry import Plane
+from medreasoner_monai.dicom import files, placement
 from medreasoner_monai.dicom.pixels import frames
+from medreasoner_monai.dicom.placement import Plane
 
 _SHORT = 12
 _UID = re.compile(r"[0-9.]{1,64}(#\d+)?")
@@ -65,7 +65,7 @@ class Series:
 
     def __post_init__(self) -> None:
         if not self.planes:
-            planes = [p for i, header in enumerate(self.headers) for p in geometry.planes_of(header, i)]
+            planes = [p for i, header in enumerate(self.headers) for p in placement.planes_of(header, i)]
             object.__setattr__(self, "planes", tuple(planes))
 
     @property
@@ -123,7 +123,7 @@ class Series:
     @cached_property
     def in_space(self) -> bool:
         """Whether each slice has a place in the patient's space, all with one orientation."""
-        return geometry.in_space(self.planes)
+        return placement.in_space(self.planes)
 
     @cached_property
     def spacing(self) -> tuple[float, float] | None:
@@ -132,12 +132,12 @@ class Series:
         Only Pixel Spacing counts: what lies at the detector of a projection X-ray is not what lies in the patient.
         """
         first = self.planes[0]
-        return geometry.pixel_spacing(self.headers[first.file], first.frame)
+        return placement.pixel_spacing(self.headers[first.file], first.frame)
 
     @cached_property
     def slice_distance(self) -> float | None:
         """Millimetres between neighbouring slices along their normal (the median), else their thickness, else None."""
-        apart = geometry.distance(self.planes)
+        apart = placement.distance(self.planes)
         if apart is not None or (len(self) > 1 and self.in_space):
             return apart  # several slices in one place have no distance
         return self._thickness("SpacingBetweenSlices") or self._thickness("SliceThickness")
@@ -193,7 +193,7 @@ class Series:
 
     def _thickness(self, keyword: str) -> float | None:
         first = self.planes[0]
-        value = geometry.measure(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
+        value = placement.measure(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
         try:
             size = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import geometry
+from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.series import Series
 
 Plane = Literal["patient", "detector"]
@@ -47,7 +47,7 @@ def pixel_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int
         ``(x1, y1, x2, y2)`` of what is to be measured, in pixels, ends not included. An ultrasound image has spacing in
         its calibrated regions only (PS3.3 C.8.5.5): it counts when one two-dimensional region holds the whole box.
     """
-    patient = geometry.pixel_spacing(header, frame)
+    patient = placement.pixel_spacing(header, frame)
     if header.get("SequenceOfUltrasoundRegions"):
         return _ultrasound(header, box)
     if header.get("Modality") not in _PROJECTION:

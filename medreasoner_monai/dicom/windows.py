@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.dicom.geometry import measure
 from medreasoner_monai.dicom.pixels import frames
+from medreasoner_monai.dicom.placement import measure
 
 Values = NDArray[np.float64]
 Window = tuple[float, float]

@@ -10,13 +10,14 @@ from typing import Protocol
 
 import numpy as np
 
-from medreasoner_monai.answer import Answer, Grounding, NoAnswer
-from medreasoner_monai.answer_lenient import reader
-from medreasoner_monai.artifacts import file_digest, object_digest
 from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.files import file_digest, object_digest
+from medreasoner_monai.reasoners.consensus import Sampler, ask_often
 from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
+from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer
+from medreasoner_monai.task.answer_lenient import reader
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 NO_PROMPT = "0" * 64
 """The prompt digest of those that are not prompted."""
@@ -71,6 +72,49 @@ class Asked:
         """Ask."""
         images: list[Image] = [np.zeros_like(s.image) if self.blank else s.image for s in samples]
         return self.reasoner.ground(images, [s.question for s in samples])
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """A reasoner asked ``count`` times; it gives the consensus where agreement reaches ``threshold``."""
+
+    reasoner: Sampler
+    count: int
+    temperature: float
+    seed: int = 0
+    threshold: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The reasoner's, and how often it is asked."""
+        return f"{self.reasoner.name}, {self.count} answers"
+
+    @property
+    def digest(self) -> str:
+        """The reasoner's, and how it is asked."""
+        return object_digest(
+            [self.reasoner.digest, "consensus", 1, self.count, self.temperature, self.seed, self.threshold]
+        )
+
+    @property
+    def prompt_digest(self) -> str:
+        """The reasoner's."""
+        return self.reasoner.prompt_digest
+
+    def answer(self, samples: Sequence[Sample]) -> list[Reading]:
+        """Ask and agree."""
+        # By the samples, so that a resumed evaluation draws what the whole one drew.
+        seed = int(object_digest([self.seed, [s.id for s in samples]])[:8], 16)
+        images, questions = [s.image for s in samples], [s.question for s in samples]
+        return ask_often(
+            self.reasoner,
+            images,
+            questions,
+            self.count,
+            temperature=self.temperature,
+            seed=seed,
+            threshold=self.threshold,
+        )
 
 
 class Truth:

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.artifacts import object_digest, write_json
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import Answerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
 from medreasoner_monai.evaluation.resolve import Data
-from medreasoner_monai.evaluation.run import evaluate
-from medreasoner_monai.watch import Watch
+from medreasoner_monai.evaluation.scoring import evaluate
+from medreasoner_monai.files import object_digest, write_json
+from medreasoner_monai.pipeline.progress import Watch
 
 RUN = "run.json"
 REJECTS = "rejects.json"

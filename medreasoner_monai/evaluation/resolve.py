@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from medreasoner_monai.artifacts import file_digest
 from medreasoner_monai.data.folders import folder_digest, folder_samples
 from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.data.sources import Reject, parquet_samples
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.evaluation.answerers import Answerer, Asked, CentreBox, Predictions, Truth
-from medreasoner_monai.evaluation.consensus import Consensus, Sampler
+from medreasoner_monai.evaluation.answerers import Answerer, Asked, CentreBox, Consensus, Predictions, Truth
 from medreasoner_monai.evaluation.embeddings import Embeddings
+from medreasoner_monai.files import file_digest
+from medreasoner_monai.reasoners.consensus import Sampler
+from medreasoner_monai.reasoners.packaged import is_bundle, verified_model
 from medreasoner_monai.segmenters.registry import Choice
 
 BLANK = "blank-image:"
@@ -100,11 +101,8 @@ def answerer(name: str, asking: Asking) -> Answerer:
         return Predictions(path, asking.reader or "strict")
     if name.startswith(("http://", "https://")):
         return _asked(_endpoint(name, asking), asking)
-    if (path / "configs" / "inference.json").is_file():
-        from medreasoner_monai.bundle.contents import MODEL, Bundle
-
-        Bundle.open(path).verify()
-        path /= MODEL
+    if is_bundle(path):
+        path = verified_model(path)
     elif not path.is_dir():
         known = f"{', '.join(_YARDSTICKS)}, {BLANK}MODEL, a model or bundle folder, a .jsonl file, or an endpoint's URL"
         raise InputError(f"there is no reasoner {name!r}; give one of: {known}")

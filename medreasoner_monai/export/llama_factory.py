@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai import __version__
-from medreasoner_monai.artifacts import write_json
-from medreasoner_monai.config import Settings
 from medreasoner_monai.data.sources import Reject
 from medreasoner_monai.export.folder import new_folder, write_rejects
 from medreasoner_monai.export.llama_factory_settings import DEEPSPEED, OUTPUT, Machine, sft_settings, write_yaml
 from medreasoner_monai.export.mapped import Facts, at_least_one, table, write_record
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Row, Splits, exported
+from medreasoner_monai.files import write_json
+from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.training.deepspeed import deepspeed_config
-from medreasoner_monai.watch import Watch
 
 IMAGES = "images"
 SETTINGS = "sft.yaml"

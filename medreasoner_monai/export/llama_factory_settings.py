@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from medreasoner_monai.config_training import ColdStartSettings
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.export.mapped import Facts, Mapped, up_to_multiple
 from medreasoner_monai.export.model import Model
+from medreasoner_monai.settings.training import ColdStartSettings
 
 TEMPLATE = "qwen2_vl"
 DEEPSPEED = "deepspeed.json"

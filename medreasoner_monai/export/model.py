@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.config_training import ModelSettings
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.geometry import Frame
-from medreasoner_monai.prompts import Template, template
 from medreasoner_monai.reasoners.folder import ARCHITECTURE, load_processor, seen_frame
+from medreasoner_monai.settings.training import ModelSettings
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.prompts import Template, template
 
 PLACEHOLDERS = ("<image>", "<video>", "<audio>")
 """What both neighbours read as the place of a picture, a film or a sound, wherever it stands in a text."""

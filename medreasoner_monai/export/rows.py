@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from medreasoner_monai.data.curate import in_val
+from medreasoner_monai.data.curate_stage import in_val
 from medreasoner_monai.data.schema import encode_png, read_rows
 from medreasoner_monai.data.sources import Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import PLACEHOLDERS, Model
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.training.dataset import training_row
-from medreasoner_monai.watch import Watch
 
 Handed = Callable[[int, int], tuple[int, int]]
 """From a picture's width and height to those of the picture that a neighbour hands to the processor."""

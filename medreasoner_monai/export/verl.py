@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medreasoner_monai import __version__
-from medreasoner_monai.config import Settings
-from medreasoner_monai.config_training import RewardSettings
 from medreasoner_monai.data.schema import DATA_SOURCE
 from medreasoner_monai.data.sources import Reject
 from medreasoner_monai.export.folder import new_folder, write_rejects
@@ -20,8 +18,10 @@ from medreasoner_monai.export.mapped import Facts, Mapped, at_least_one, table, 
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Row, Splits, exported
 from medreasoner_monai.export.verl_settings import Cluster, check, grpo_settings, override
+from medreasoner_monai.pipeline.progress import Watch
 from medreasoner_monai.rewards import RewardSuite, suite
-from medreasoner_monai.watch import Watch
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.training import RewardSettings
 
 REWARD = "reward.py"
 RUN = "run.sh"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.task.geometry import Frame
 
 Scorer = Callable[[str, str, Mapping[str, Any] | None], dict[str, float]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from medreasoner_monai.config_training import GrpoSettings
 from medreasoner_monai.errors import ConfigError, nearest
 from medreasoner_monai.export.mapped import Facts, Mapped, up_to_multiple
 from medreasoner_monai.export.model import Model
+from medreasoner_monai.settings.training import GrpoSettings
 
 # TRL's name of a loss: how verl adds up a batch's tokens.
 _LOSSES = {

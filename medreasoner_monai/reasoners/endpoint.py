@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medreasoner_monai.answer import Grounding
-from medreasoner_monai.answer_lenient import reader as named_reader
-from medreasoner_monai.artifacts import object_digest
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.geometry import Frame
-from medreasoner_monai.prompts import template
+from medreasoner_monai.files import object_digest
 from medreasoner_monai.reasoners.chat import PATIENCE, ChatService, Patience
 from medreasoner_monai.reasoners.folder import resized
 from medreasoner_monai.reasoners.hf import as_rgb
 from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.task.answer import Grounding
+from medreasoner_monai.task.answer_lenient import reader as named_reader
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.prompts import template
 
 _ROUNDS = 32
 
@@ -82,7 +82,7 @@ class EndpointReasoner:
 
     The picture is sent as PNG in the frame that a Qwen2.5-VL processor would make of it, pixel for pixel, so that the
     server leaves it alone and the answer's coordinates are in a frame known here. What the model wrote is read by a
-    reader of :mod:`~medreasoner_monai.answer_lenient`; a completion that is empty or was cut off is a ``NoAnswer``.
+    reader of :mod:`~medreasoner_monai.task.answer_lenient`; an empty or truncated completion is a ``NoAnswer``.
 
     Parameters
     ----------

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.artifacts import MANIFEST, file_digest, write_json
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.files import file_digest, write_json
+from medreasoner_monai.pipeline.artifacts import MANIFEST
+from medreasoner_monai.task.geometry import Frame
 
 ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
 NOTE = "medreasoner.json"

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image as Picture
 
-from medreasoner_monai.answer import Grounding, parse
-from medreasoner_monai.artifacts import object_digest
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Frame
-from medreasoner_monai.prompts import Template, template
+from medreasoner_monai.files import object_digest
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, read_note, seen_frame
 from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.task.answer import Grounding, parse
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.prompts import Template, template
 
 
 class HuggingFaceReasoner:

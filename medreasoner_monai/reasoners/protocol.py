@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.answer import Answer, Grounding
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.task.answer import Answer, Grounding
+from medreasoner_monai.task.geometry import Frame
 
 Image = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from medreasoner_monai.settings.starter import StarterSettings
 
 SPECIAL = (
     "<|endoftext|>",
@@ -42,24 +42,6 @@ _PIECES = (
 _NUMBER = re.compile(r"(?:,?Ġ?|,)(\d+)")  # Ġ: a space, in byte-level BPE
 _OFTEN = 400
 NUMBER_SCALE = 0.2
-
-
-class StarterSettings(BaseModel):
-    """Sizes of the starter model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    hidden_size: int = 128
-    layers: int = 4
-    heads: int = 4
-    vision_hidden_size: int = 96
-    vision_layers: int = 3
-    vision_heads: int = 4
-    patch_size: int = 14
-    image_pixels: int = Field(default=112 * 112, description="the processor resizes to at most this many pixels")
-    vocabulary: int = 1400
-    initial_std: float = Field(0.05, gt=0, description="of the weights; larger than a large model's, learns faster")
-    seed: int = 0
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, longest_side: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from medreasoner_monai.errors import MedReasonerError
-from medreasoner_monai.registry.tracking import Tracking
+from medreasoner_monai.pipeline.tracking import Tracking
 
 CHAMPION = "champion"
 PREVIOUS = "previous"

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medreasoner_monai.report.curves import GRID, INK, LINE, MUTED, svg
+from medreasoner_monai.training.curves import GRID, INK, LINE, MUTED, svg
 
 
 def confidence_figures(confidence: Mapping[str, Any]) -> dict[str, Figure]:

@@ -17,10 +17,10 @@ from PIL import Image
 from medreasoner_monai.data.schema import Sample, from_row, read_rows
 from medreasoner_monai.errors import InputError, MedReasonerError
 from medreasoner_monai.evaluation.records import Record
-from medreasoner_monai.geometry import Box, Points
 from medreasoner_monai.report.text import finite
 from medreasoner_monai.segmenters.protocol import Prompt, Segmenter
 from medreasoner_monai.segmenters.registry import Choice
+from medreasoner_monai.task.geometry import Box, Points
 
 WIDTH = 420
 """Pixels; wider pictures are reduced to it."""

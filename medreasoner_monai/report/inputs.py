@@ -62,7 +62,7 @@ class ReportInputs:
     comparisons : Sequence of Mapping
         Paired differences ``b - a``: keys ``a``, ``b`` and ``measures`` (``difference``, ``low``, ``high``, ``n``).
     cold_start_curve, grpo_curve : Sequence of Mapping
-        Rows as :mod:`~medreasoner_monai.report.curves` takes them.
+        Rows as :mod:`~medreasoner_monai.training.curves` takes them.
     confidence : Mapping or None
         Metrics of several answers a question made into one: as for an evaluation, with ``confidence``
         (:func:`~medreasoner_monai.evaluation.abstention.confidence_report`), ``answers``, ``temperature`` and

@@ -13,12 +13,12 @@ from markupsafe import Markup
 from PIL import Image
 
 from medreasoner_monai import RESEARCH_USE, __version__
-from medreasoner_monai.artifacts import object_digest
+from medreasoner_monai.files import object_digest
 from medreasoner_monai.report import tables, text
 from medreasoner_monai.report.confidence import confidence_svgs
-from medreasoner_monai.report.curves import curve_svgs
 from medreasoner_monai.report.gallery import choose, make_cases, picture
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, ReportInputs
+from medreasoner_monai.training.curves import curve_svgs
 
 _TEMPLATES = Path(__file__).parent
 _OVERLAY_WIDTH = 768

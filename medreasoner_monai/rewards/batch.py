@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.answer import Grounding, NoAnswer, Reason, parse, split_blocks
-from medreasoner_monai.geometry import Array, Frame
+from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason, parse, split_blocks
+from medreasoner_monai.task.geometry import Array, Frame
 
 # What is left of the answer block's format score, by what is wrong with it (method: rewards, answer format).
 _ANSWER_SCORE = {

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from medreasoner_monai.answer import numbers
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.rewards.suites import RewardSuite
+from medreasoner_monai.task.answer import numbers
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 # Where a row does not say how large the image was, nothing is outside of it.
 _ANY_FRAME = Frame(2**31, 2**31, "model")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from medreasoner_monai.artifacts import object_digest
 from medreasoner_monai.errors import ConfigError, nearest
-from medreasoner_monai.geometry import Array, Frame
+from medreasoner_monai.files import object_digest
 from medreasoner_monai.rewards import terms as t
 from medreasoner_monai.rewards.batch import read_batch
+from medreasoner_monai.task.geometry import Array, Frame
 
 RewardFunction = Callable[..., list[float]]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from medreasoner_monai import geometry as g
-from medreasoner_monai.geometry import Array
 from medreasoner_monai.rewards.batch import Batch
+from medreasoner_monai.task import geometry as g
+from medreasoner_monai.task.geometry import Array
 
 Term = Callable[[Batch], Array]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
 from medreasoner_monai.segmenters.shape import Map, check_image, locate
+from medreasoner_monai.task.geometry import Frame
 
 VERSION = 1
 

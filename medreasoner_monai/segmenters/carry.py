@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
-from medreasoner_monai.geometry import Box, Frame
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, Segmenter
 from medreasoner_monai.segmenters.volume import Carried, CarriedSlice, Carrier, Pictures
+from medreasoner_monai.task.geometry import Box, Frame
+from medreasoner_monai.task.keypoints import key_points, mask_box
 
 _BINS = 32
 

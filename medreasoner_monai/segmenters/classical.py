@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
 from medreasoner_monai.segmenters.shape import (
     Ellipse,
@@ -32,6 +31,7 @@ from medreasoner_monai.segmenters.shape import (
     locate,
     outline,
 )
+from medreasoner_monai.task.geometry import Frame
 
 # Part of the digest: raise it whenever the same settings give another mask.
 VERSION = 1

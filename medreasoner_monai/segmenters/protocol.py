@@ -10,7 +10,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from medreasoner_monai.artifacts import object_digest
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.files import object_digest
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
 from medreasoner_monai.segmenters.shape import Point, check_image, locate
+from medreasoner_monai.task.geometry import Frame
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medreasoner_monai.artifacts import file_digest
 from medreasoner_monai.errors import ConfigError, nearest
+from medreasoner_monai.files import file_digest
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
 from medreasoner_monai.segmenters.sam2_model import STACKED, Release, build, check_side, layout, parts, untrained
 from medreasoner_monai.segmenters.sam2_names import ONLY_IN_2_1, VARIANTS, of_images, original_name, variant_of

@@ -18,10 +18,10 @@ from typing import Any
 import cv2
 
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.segmenters.protocol import Image
 from medreasoner_monai.segmenters.sam import SamSegmenter
 from medreasoner_monai.segmenters.sam_weights import chosen_file, fill, read, require_package, tensors, untrained
+from medreasoner_monai.task.geometry import Frame
 
 log = logging.getLogger("medreasoner")
 

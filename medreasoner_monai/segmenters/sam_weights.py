@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.artifacts import file_digest
 from medreasoner_monai.errors import ConfigError, nearest
+from medreasoner_monai.files import file_digest
 from medreasoner_monai.segmenters.sam import SamSegmenter
 
 VARIANTS = ("vit_b", "vit_l", "vit_h")

@@ -1,6 +1,6 @@
 """What a box and two points say about a target's shape before the image is looked at, and its best smooth outline.
 
-All coordinates are ``(x, y)`` in pixels of the image, counted as :mod:`medreasoner_monai.geometry` counts them.
+All coordinates are ``(x, y)`` in pixels of the image, counted as :mod:`medreasoner_monai.task.geometry` counts them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.geometry import Box, Frame, Points, convert
 from medreasoner_monai.segmenters.protocol import Prompt
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 
 Map = NDArray[np.float64]
 Point = tuple[float, float]

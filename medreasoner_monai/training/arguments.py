@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings, LoraSettings
 from medreasoner_monai.rewards import RewardSuite
+from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings, LoraSettings
 from medreasoner_monai.training.deepspeed import deepspeed_config
 
 LOGGED = 5

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from medreasoner_monai.config import ParquetSource, Settings
-from medreasoner_monai.config_training import DeepSpeedSettings
 from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.settings.config import ParquetSource, Settings
+from medreasoner_monai.settings.training import DeepSpeedSettings
 
 IMAGE_TOKENS = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 
@@ -71,14 +71,14 @@ def longest_prompt(settings: Settings, model: Path) -> Longest | None:
     from PIL import Image
 
     from medreasoner_monai.data.schema import read_rows
-    from medreasoner_monai.geometry import Frame
-    from medreasoner_monai.prompts import template
     from medreasoner_monai.reasoners.folder import seen_frame
+    from medreasoner_monai.task.geometry import Frame
+    from medreasoner_monai.task.prompts import template
 
     source = settings.data.source
     if not isinstance(source, ParquetSource):
         return None
-    from medreasoner_monai.training.base import limited_processor
+    from medreasoner_monai.training.base_stage import limited_processor
 
     processor, prompt = limited_processor(model, settings.model.max_pixels), template(settings.model.prompt)
     merged = (processor.image_processor.patch_size * processor.image_processor.merge_size) ** 2

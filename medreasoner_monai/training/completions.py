@@ -10,9 +10,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from medreasoner_monai.answer import Grounding, parse
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.rewards import RewardSuite
+from medreasoner_monai.task.answer import Grounding, parse
+from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.training.contact import Tile, contact_sheet
 from medreasoner_monai.training.dataset import row_truth
 from medreasoner_monai.training.follow import SHEETS, sheet_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from medreasoner_monai.geometry import Box, Frame, Points, convert
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 
 SIDE = 240
 """Pixels of a tile; pictures are enlarged or reduced to fit."""

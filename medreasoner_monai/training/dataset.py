@@ -9,12 +9,12 @@ from typing import Any
 
 from PIL import Image
 
-from medreasoner_monai.answer import render
 from medreasoner_monai.data.schema import SCHEMA, read_task, truth_json
-from medreasoner_monai.geometry import Box, Frame, Points, convert
-from medreasoner_monai.prompts import Template
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
+from medreasoner_monai.task.answer import render
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
+from medreasoner_monai.task.prompts import Template
 
 KEPT_BYTES = 2**30
 

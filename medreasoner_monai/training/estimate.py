@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings, HardwareSettings, LoraSettings
+from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings, HardwareSettings, LoraSettings
 from medreasoner_monai.training.arguments import KEEP
 
 GB = 1e9

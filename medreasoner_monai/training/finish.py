@@ -46,7 +46,7 @@ def save_whole(checkpoint: Path, start: Path, out: Path) -> None:
         If the weights are not those of the whole model.
     """
     if any((checkpoint / name).is_file() for name in (ADAPTER, LATEST)):
-        from medreasoner_monai.merging.merge import merge_into
+        from medreasoner_monai.training.merging.merge import merge_into
 
         merge_into(out, checkpoint, base=start)
         return

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 
-from medreasoner_monai.registry.tracking import TrackedRun
+from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.tracking import TrackedRun
 from medreasoner_monai.training.alarms import ALARMS, Alarm, AlarmLog, read_alarms, write_alarms
 from medreasoner_monai.training.launch import COMPLETIONS, Row, Tail
-from medreasoner_monai.watch import Watch
 
 PICTURE_ALARMS = "picture_alarms.jsonl"
 """What the worker found when it looked at its pictures."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from medreasoner_monai.config_training import GrpoSettings
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.settings.training import GrpoSettings
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.arguments import grpo_arguments, lora_config
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import prepare

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl.data_utils import prepare_multimodal_messages
 
-from medreasoner_monai.answer import render
+from medreasoner_monai.task.answer import render
 from medreasoner_monai.training.alarms import Alarm, write_alarms
 from medreasoner_monai.training.dataset import row_truth
 from medreasoner_monai.training.follow import PICTURE_ALARMS

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.artifacts import write_json
-from medreasoner_monai.config_training import DeepSpeedSettings
 from medreasoner_monai.errors import ConfigError, StageFailedError, StoppedError
-from medreasoner_monai.processes import die_with_parent
+from medreasoner_monai.files import write_json
+from medreasoner_monai.pipeline.processes import die_with_parent
+from medreasoner_monai.settings.training import DeepSpeedSettings
 from medreasoner_monai.training.failures import ERRORS, first_error
 
 log = logging.getLogger("medreasoner")

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medreasoner_monai.config import Settings
-from medreasoner_monai.config_training import DeepSpeedSettings
 from medreasoner_monai.reasoners.starter import config_of
-from medreasoner_monai.training import checks, cold_start, estimate, grpo
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.training import DeepSpeedSettings
+from medreasoner_monai.training import checks, cold_start_stage, estimate, grpo_stage
 from medreasoner_monai.training.estimate import Estimate, Shape
 from medreasoner_monai.training.launch import command
 
@@ -103,9 +103,9 @@ def _stages(settings: Settings, shape: Shape, workspace: Path, *, gpu: bool) -> 
     # The starter's pictures and answers are far shorter than what a prompt may have.
     longest = settings.grpo.max_prompt + ANSWER_TOKENS if settings.model.path else 256
     return [
-        _stage("cold start", cold_start.WORKER, first.deepspeed, workspace,
+        _stage("cold start", cold_start_stage.WORKER, first.deepspeed, workspace,
                estimate.cold_start(shape, first, longest, settings.hardware, gpu=gpu)),
-        _stage("GRPO", grpo.WORKER, second.deepspeed, workspace,
+        _stage("GRPO", grpo_stage.WORKER, second.deepspeed, workspace,
                estimate.grpo(shape, second, settings.hardware, gpu=gpu)),
     ]  # fmt: skip
 
@@ -130,7 +130,7 @@ def _too_much(stage: StagePlan, settings: Settings, *, gpu: bool) -> list[str]:
         if needs.memory["vLLM"] < least:
             found.append(
                 f"{stage.name}: vLLM is given {needs.memory['vLLM']:.0f} GB a GPU and needs about {least:.0f} GB for "
-                "weights and some cache; raise grpo.generation.gpu_memory or tensor_parallel"
+                "weights and some cache; raise grpo_stage.generation.gpu_memory or tensor_parallel"
             )
     if hardware.memory is not None and needs.host > hardware.memory:
         found.append(

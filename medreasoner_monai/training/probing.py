@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from medreasoner_monai.merging.probe import make_probe
+from medreasoner_monai.training.merging.probe import make_probe
 
 
 class KeepProbe(TrainerCallback):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from trl import SFTConfig, SFTTrainer
 
-from medreasoner_monai.config_training import ColdStartSettings
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.settings.training import ColdStartSettings
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.arguments import lora_config, sft_arguments
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.deepspeed import prepare

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from medreasoner_monai.artifacts import Artifact, Draft
-from medreasoner_monai.context import Context
-from medreasoner_monai.registry.tracking import TrackedRun
+from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.tracking import TrackedRun
 from medreasoner_monai.training.follow import Follower
 from medreasoner_monai.training.rows import measured
-from medreasoner_monai.watch import Watch
 
 
 class TrainingRun(TrackedRun):
@@ -27,7 +27,7 @@ class TrainingRun(TrackedRun):
 
     def curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the curves as pictures with the run."""
-        from medreasoner_monai.report.curves import save_curves
+        from medreasoner_monai.training.curves import save_curves
 
         folder = self.draft.scratch / "curves"
         folder.mkdir(exist_ok=True)

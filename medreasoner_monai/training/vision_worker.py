@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingArguments
 
 from medreasoner_monai.data.schema import Sample, read_split
-from medreasoner_monai.geometry import convert
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.starter import number_code
+from medreasoner_monai.task.geometry import convert
 from medreasoner_monai.training.dataset import model_picture
 from medreasoner_monai.training.throughput import Throughput
 from medreasoner_monai.training.worker import Report, last_checkpoint, main

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from medreasoner_monai.artifacts import write_json
-from medreasoner_monai.processes import die_with_parent
+from medreasoner_monai.files import write_json
+from medreasoner_monai.pipeline.processes import die_with_parent
 from medreasoner_monai.training.failures import ERRORS
 from medreasoner_monai.training.launch import METRICS, RANK_LOG
 from medreasoner_monai.training.rows import finite_values

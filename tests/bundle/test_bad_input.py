@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from medreasoner_monai.bundle.asking import AskSettings
-from medreasoner_monai.bundle.worklist import Done, read_worklist, run_worklist
 from medreasoner_monai.dicom.series import choose_series
-from tests.bundle.fakes import grounder
+from medreasoner_monai.grounding.asking import AskSettings
+from medreasoner_monai.grounding.worklist import Done, read_worklist, run_worklist
 from tests.dicom.tools import dciodvfy_errors, make_clip, make_ct, make_enhanced, make_xray, saved
+from tests.grounding.fakes import grounder
 
 
 def _changed(folder: Path, change: Callable[[list[Dataset]], object]) -> None:

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from medreasoner_monai.bundle import packaging
-from medreasoner_monai.bundle.asking import AskSettings, parse_slices
 from medreasoner_monai.bundle.contents import Bundle
-from medreasoner_monai.bundle.ground import Study, plan_study
 from medreasoner_monai.bundle.packaging import bundle_source, evaluation_facts, metric_facts, package_bundle
-from medreasoner_monai.bundle.settle import Question
 from medreasoner_monai.errors import ArtifactError, InputError
+from medreasoner_monai.grounding.aggregate import Question
+from medreasoner_monai.grounding.asking import AskSettings, parse_slices
+from medreasoner_monai.grounding.study import Study, plan_study
 from tests.dicom.tools import carried
 
 SCHEMA = Path(__file__).parents[3] / "shared/data/monai_bundle_schema/meta_schema_20240725.json"

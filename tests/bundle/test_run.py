@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from medreasoner_monai.bundle.outputs import NAMES
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.errors import DicomError
+from medreasoner_monai.grounding.outputs import NAMES
 from tests.dicom.tools import make_ct
 from tests.samples import sample
 
 ROOT = Path(__file__).parents[2]
-ANSWERING = '{"_target_": "tests.bundle.fakes.MiddleReasoner"}'
+ANSWERING = '{"_target_": "tests.grounding.fakes.MiddleReasoner"}'
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_error_ends_with_one_clear_line(bundle: Path, tmp_path: Path) -> None
 def test_a_volume_is_carried_from_the_users_key_slice(bundle: Path, tmp_path: Path) -> None:
     make_ct(tmp_path / "ct", 20)
     segmenter = '{"_target_": "medreasoner_monai.segmenters.baselines.WholeBox"}'
-    target = '"_target_": "medreasoner_monai.bundle.grounder.Grounder"'
+    target = '"_target_": "medreasoner_monai.grounding.session.Grounder"'
     grounder = f'{{{target}, "reasoner": {ANSWERING}, "segmenter": {segmenter}}}'
     done = run(
         bundle, "--dicom_dir", str(tmp_path / "ct"), "--slices", "3", "--grounder", grounder,

@@ -12,8 +12,8 @@ import pytest
 from medreasoner_monai.data.phantoms import SITES, Phantom, render
 from medreasoner_monai.data.phantoms.canvas import MIN_AREA_FRACTION, Canvas, View
 from medreasoner_monai.data.phantoms.shapes import blob, smooth
-from medreasoner_monai.data.taxonomy import TAXONOMY
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.task.taxonomy import TAXONOMY
 
 SEEDS = range(80)
 LESIONS = {

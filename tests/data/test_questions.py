@@ -7,9 +7,9 @@ import pytest
 
 from medreasoner_monai.data.phantoms import SITES, Phantom, render
 from medreasoner_monai.data.questions import WORDINGS, ask
-from medreasoner_monai.data.taxonomy import TAXONOMY
 from medreasoner_monai.data.traces import brightness_words, place_words, size_word
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.task.taxonomy import TAXONOMY
 
 PICTURES = [render(site, seed) for site in SITES for seed in range(30)]
 TARGETS = [(phantom, name) for phantom in PICTURES for name in phantom.masks]

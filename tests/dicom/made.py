@@ -11,11 +11,11 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medreasoner_monai.answer import Grounding
-from medreasoner_monai.data.taxonomy import Codes
 from medreasoner_monai.dicom.series import Series, choose_series
-from medreasoner_monai.findings import Engine, Finding, Origin, SliceResult
-from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.task.answer import Grounding
+from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
+from medreasoner_monai.task.geometry import Box, Frame, Points
+from medreasoner_monai.task.taxonomy import Codes
 from tests.dicom.tools import carried, make_ct, make_xray
 
 ORIGIN = Origin(

@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import SegKind, write_seg
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.findings import Finding
+from medreasoner_monai.task.findings import Finding
 from tests.dicom.made import (
     ORIGIN,
 )

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medreasoner_monai.dicom.overlay import LONG_SIDE, overlay
-from medreasoner_monai.geometry import Box, Frame, Points
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (100, 300), (300, 100), (900, 1200), (40, 60, 3)])

@@ -12,10 +12,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
-from medreasoner_monai.data.taxonomy import codes_for
 from medreasoner_monai.dicom.concepts import SCHEME
 from medreasoner_monai.dicom.measures import measure
 from medreasoner_monai.dicom.series import choose_series
+from medreasoner_monai.task.taxonomy import codes_for
 from tests.dicom.made import (
     KINDS,
     QUESTION,

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.data.taxonomy import codes_for
 from medreasoner_monai.dicom.concepts import SCHEME
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import write_seg
 from medreasoner_monai.errors import DicomError
+from medreasoner_monai.task.taxonomy import codes_for
 from tests.dicom.made import (
     ORIGIN,
     a_finding,

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom import Dataset, dcmread
 
-from medreasoner_monai.data.taxonomy import codes_for
 from medreasoner_monai.dicom.seg import EmptyMaskError, SegKind, write_seg
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import DicomError
-from medreasoner_monai.findings import Finding
+from medreasoner_monai.task.findings import Finding
+from medreasoner_monai.task.taxonomy import codes_for
 from tests.dicom.made import KINDS, ORIGIN, a_finding, a_mask, abstained, make_enhanced, make_series, nothing_found
 from tests.dicom.tools import carried, dciodvfy_errors, make_ct, need_ct, need_tool
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from medreasoner_monai.answer import Grounding, NoAnswer, Reason, render
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import CentreBox, Predictions, Truth
-from medreasoner_monai.geometry import Frame, convert
+from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason, render
+from medreasoner_monai.task.geometry import Frame, convert
 from tests.samples import sample
 
 SAMPLES = [sample(n) for n in range(3)]

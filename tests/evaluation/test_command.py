@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from medreasoner_monai.cli import app
+from medreasoner_monai.cli.app import app
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.evaluation import run as run_module
+from medreasoner_monai.evaluation import scoring as run_module
 from medreasoner_monai.evaluation.answerers import CentreBox, Truth
 from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to, read_evaluation
 from medreasoner_monai.evaluation.comparison import compare_runs, losses
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import ABOUT
 from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenters, weights_digests
+from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
-from medreasoner_monai.watch import Silent
 from tests.samples import sample
 
 NAMES = ("box", "ellipse", "classical")
@@ -110,12 +110,12 @@ def test_killed_with_sigkill_it_goes_on_and_ends_byte_by_byte_the_same(split: Pa
         return subprocess.run([sys.executable, *driver, *arguments], capture_output=True, text=True, timeout=240)
 
     killing = (
-        "import os, signal, sys; from medreasoner_monai.evaluation import run; score = run.evaluate_batch; done = []\n"
+        "import os, signal, sys; from medreasoner_monai.evaluation import scoring; score = scoring.evaluate_batch; done = []\n"
         "def die_at_third(*a, **k):\n"
         "    done.append(1)\n"
         "    return score(*a, **k) if len(done) < 3 else os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run.evaluate_batch = die_at_third\n"
-        "from medreasoner_monai.cli import main; main()"
+        "scoring.evaluate_batch = die_at_third\n"
+        "from medreasoner_monai.cli.app import main; main()"
     )
     assert run("whole", "-m", "medreasoner_monai").returncode == 0
     assert run("killed", "-c", killing).returncode == -signal.SIGKILL

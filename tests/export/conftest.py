@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medreasoner_monai.config import Settings
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.task.keypoints import key_points, mask_box
 from tests.samples import sample
 
 QWEN_7B = Path(__file__).parents[3] / "shared" / "data" / "qwen25vl_tokenizer"

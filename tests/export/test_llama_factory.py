@@ -15,18 +15,18 @@ from PIL import Image
 from transformers import Seq2SeqTrainingArguments
 from typer.testing import CliRunner
 
-from medreasoner_monai.cli import app
-from medreasoner_monai.config import Settings
+from medreasoner_monai.cli.app import app
 from medreasoner_monai.data.schema import to_row, write_split
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.export.llama_factory import export_llama_factory, handed
 from medreasoner_monai.export.llama_factory_settings import Machine
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Splits
-from medreasoner_monai.prompts import template
+from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.dataset import training_set
-from medreasoner_monai.watch import Silent
 from tests.export.schemas import DATASET_INFO, SHAREGPT
 from tests.samples import sample
 

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 
-from medreasoner_monai.config import Settings
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.export.llama_factory import export_llama_factory
 from medreasoner_monai.export.llama_factory_settings import Machine
@@ -24,12 +23,13 @@ from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Splits
 from medreasoner_monai.export.verl import export_verl
 from medreasoner_monai.export.verl_settings import Cluster
-from medreasoner_monai.geometry import Frame
-from medreasoner_monai.prompts import template
+from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.dataset import training_set
-from medreasoner_monai.watch import Silent
 from tests.export.conftest import SIZES, odd
 from tests.export.test_verl import COMPLETIONS, run_sh
 from tests.integration.conftest import ROOT

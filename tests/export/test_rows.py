@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from medreasoner_monai.answer import Grounding, parse
-from medreasoner_monai.config import ParquetSource
-from medreasoner_monai.config_training import ModelSettings
-from medreasoner_monai.data.curate import in_val
+from medreasoner_monai.data.curate_stage import in_val
 from medreasoner_monai.data.schema import SCHEMA, read_split, to_row, write_split
 from medreasoner_monai.data.sources import Reject
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.export import llama_factory, verl
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Handed, Row, Splits, exported
-from medreasoner_monai.watch import Silent
+from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.settings.config import ParquetSource
+from medreasoner_monai.settings.training import ModelSettings
+from medreasoner_monai.task.answer import Grounding, parse
 from tests.export.conftest import SIZES
 from tests.samples import sample
 

@@ -17,9 +17,7 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 from typer.testing import CliRunner
 
-from medreasoner_monai.cli import app
-from medreasoner_monai.config import Settings
-from medreasoner_monai.config_training import GrpoSettings
+from medreasoner_monai.cli.app import app
 from medreasoner_monai.data.schema import read_split, write_split
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.export.mapped import Facts
@@ -27,9 +25,11 @@ from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Splits
 from medreasoner_monai.export.verl import export_verl
 from medreasoner_monai.export.verl_settings import Cluster, check, grpo_settings, override
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.rewards import suite
-from medreasoner_monai.watch import Silent
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.training import GrpoSettings
+from medreasoner_monai.task.geometry import Frame
 from tests.export.schemas import VERL_ROW
 from tests.integration.conftest import ROOT
 from tests.samples import sample

@@ -16,9 +16,9 @@ def die() -> None:
 
 def in_curate() -> None:
     """After the training split, before the test split."""
-    from medreasoner_monai.data import curate
+    from medreasoner_monai.data import curate_stage
 
-    write = curate.write_split
+    write = curate_stage.write_split
 
     def write_and_die(path: Path, samples: Any) -> int:
         if path.name == "test.parquet":
@@ -26,7 +26,7 @@ def in_curate() -> None:
             die()
         return write(path, samples)
 
-    curate.write_split = write_and_die
+    curate_stage.write_split = write_and_die
 
 
 def in_training(module: Any, worker: str, step: int) -> None:
@@ -46,9 +46,9 @@ def in_training(module: Any, worker: str, step: int) -> None:
 
 def in_evaluate() -> None:
     """After the first shard of the second reasoner."""
-    from medreasoner_monai.evaluation import run
+    from medreasoner_monai.evaluation import scoring
 
-    score = run.evaluate_batch
+    score = scoring.evaluate_batch
     calls = []
 
     def score_and_die(*arguments: Any, **options: Any) -> Any:
@@ -57,29 +57,29 @@ def in_evaluate() -> None:
             die()
         return score(*arguments, **options)
 
-    run.evaluate_batch = score_and_die
+    scoring.evaluate_batch = score_and_die
 
 
 def in_package() -> None:
     """When the bundle is filled, before it gets its final name."""
-    from medreasoner_monai.bundle import stage
+    from medreasoner_monai.bundle import package_stage
 
-    fill = stage.package_bundle
+    fill = package_stage.package_bundle
 
     def fill_and_die(*arguments: Any, **options: Any) -> None:
         fill(*arguments, **options)
         die()
 
-    stage.package_bundle = fill_and_die
+    package_stage.package_bundle = fill_and_die
 
 
 def arm(stage: str) -> None:
-    from medreasoner_monai.training import cold_start, grpo
+    from medreasoner_monai.training import cold_start_stage, grpo_stage
 
     arms = {
         "curate": in_curate,
-        "cold start": lambda: in_training(cold_start, cold_start.WORKER, 30),
-        "GRPO": lambda: in_training(grpo, grpo.WORKER, 3),
+        "cold start": lambda: in_training(cold_start_stage, cold_start_stage.WORKER, 30),
+        "GRPO": lambda: in_training(grpo_stage, grpo_stage.WORKER, 3),
         "evaluate": in_evaluate,
         "package": in_package,
     }
@@ -87,7 +87,7 @@ def arm(stage: str) -> None:
 
 
 if __name__ == "__main__":
-    from medreasoner_monai.run import run_chain
+    from medreasoner_monai.cli.chain import run_chain
 
     arm(sys.argv[1])
     run_chain(Path(sys.argv[2]), Path(sys.argv[3]), tuple(sys.argv[4:]), live=False)

@@ -92,7 +92,7 @@ with Workspace(Path(sys.argv[1])).held():
 @pytest.fixture
 def prefect(tmp_path: Path):
     """A Prefect server of its own, and how to call its command line."""
-    from medreasoner_monai.orchestration import prefect_server
+    from medreasoner_monai.pipeline.prefect_server import prefect_server
 
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PREFECT_API_URL", raising=False)

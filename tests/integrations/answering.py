@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from medreasoner_monai.answer import render
 from medreasoner_monai.bundle.packaging import package_bundle
-from medreasoner_monai.geometry import Box, Frame, Points
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import write_note
 from medreasoner_monai.reasoners.hf import as_rgb
-from medreasoner_monai.reasoners.starter import StarterSettings, build
+from medreasoner_monai.reasoners.starter import build
+from medreasoner_monai.settings.starter import StarterSettings
+from medreasoner_monai.task.answer import render
+from medreasoner_monai.task.geometry import Box, Frame, Points
+from medreasoner_monai.task.prompts import template
 
 SIDE = 112
 """Pixels: the side to which the model's processor brings a square picture."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from medreasoner_monai.orchestration import free_port
+from medreasoner_monai.pipeline.prefect_server import free_port
 from tests.integrations.conftest import ROOT, environment, python_of
 from tests.integrations.servers import end, wait_for
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from medreasoner_monai.bundle.grounder import GroundedSeries
-from medreasoner_monai.bundle.outputs import Outputs, write_outputs
 from medreasoner_monai.dicom.seg import SegKind
+from medreasoner_monai.grounding.outputs import Outputs, write_outputs
+from medreasoner_monai.grounding.result import GroundedSeries
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series, nothing_found
 from tests.dicom.tools import need_ct
 from tests.integrations.viewer import orthanc

@@ -18,7 +18,7 @@ import pytest
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom.series import choose_series
-from medreasoner_monai.orchestration import prefect_server
+from medreasoner_monai.pipeline.prefect_server import prefect_server
 from tests.integrations.answering import QUESTION, TRACE
 from tests.integrations.conftest import bright_ct, environment, needs, python_of, real_ct
 from tests.integrations.label_server import MODEL, LabelServer, label_server

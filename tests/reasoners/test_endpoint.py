@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medreasoner_monai.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.geometry import Frame
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.chat import Patience
 from medreasoner_monai.reasoners.endpoint import EndpointReasoner, Resize
+from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.prompts import template
 from tests.reasoners.chat_server import Reply, Request, completion, serve
 
 TINY = Resize(min_pixels=4 * 28 * 28, max_pixels=112 * 112)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from medreasoner_monai.answer import Grounding, render
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.reasoners.endpoint import EndpointReasoner, Resize
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.hf import HuggingFaceReasoner, as_rgb
+from medreasoner_monai.task.answer import Grounding, render
+from medreasoner_monai.task.geometry import Box, Frame, Points
 from tests.reasoners.chat_server import Reply, Request, completion, serve
 
 pytestmark = pytest.mark.usefixtures("no_proxy")

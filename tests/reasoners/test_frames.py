@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medreasoner_monai.answer import Grounding, parse, render
-from medreasoner_monai.geometry import Box, Frame, Points, convert
 from medreasoner_monai.reasoners.folder import load_processor, resized, seen_frame
+from medreasoner_monai.task.answer import Grounding, parse, render
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 
 QWEN_7B = Path(__file__).parents[3] / "shared" / "data" / "qwen25vl_tokenizer"
 LIMITS = {"starter": (4 * 28 * 28, 112 * 112), "7B": (3136, 12_845_056)}

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.schema import Sample, write_split
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.task.keypoints import key_points, mask_box
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.pictures_once import see_pictures_once
 from medreasoner_monai.training.worker import load_model

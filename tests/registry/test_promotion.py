@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.pipeline.tracking import Tracking
 from medreasoner_monai.registry.promotion import champion, promote, refuse, register
-from medreasoner_monai.registry.tracking import Tracking
 
 _NUMBERS = count()
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medreasoner_monai.answer import Reason
 from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.data.sources import phantom_samples
 from medreasoner_monai.evaluation.records import Record
-from medreasoner_monai.geometry import box_iou, circle_dice
 from medreasoner_monai.report.inputs import Evaluated, ReportInputs
+from medreasoner_monai.task.answer import Reason
+from medreasoner_monai.task.geometry import box_iou, circle_dice
 
 SITES = ("ct_abdomen", "chest_xray", "brain_mr")
 MASKS = tuple(f"classical/{kind}" for kind in ("points", "box", "both"))

@@ -7,10 +7,10 @@ import random
 
 import numpy as np
 
-from medreasoner_monai.answer import Grounding, NoAnswer, parse
-from medreasoner_monai.answer_lenient import READERS
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.task.answer import Grounding, NoAnswer, parse
+from medreasoner_monai.task.answer_lenient import READERS
+from medreasoner_monai.task.geometry import Frame
 
 FRAME = Frame(112, 84, "model")
 TRUTH = json.dumps({"bbox_2d": [20, 10, 80, 60], "point_2d": [[30, 20], [60, 50]]})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from medreasoner_monai.cli import app
+from medreasoner_monai.cli.app import app
 from medreasoner_monai.rewards import suite
 from medreasoner_monai.rewards.score import score_lines
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.rewards import SUITES, suite
+from medreasoner_monai.task.geometry import Frame
 
 TRUTH = json.dumps({"bbox_2d": [20, 30, 80, 110], "point_2d": [[40, 50], [60, 90]]})
 ANSWER = '<answer>{"bbox": [20, 30, 80, 110], "points_1": [40, 50], "points_2": [60, 90]}</answer>'

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.rewards import suite
 from medreasoner_monai.rewards.terms import sexp, slog
+from medreasoner_monai.task.geometry import Frame
 
 FRAME = Frame(200, 150, "model")
 TRUE_BOX = (20.0, 30.0, 80.0, 110.0)  # 60 x 80, diagonal 100

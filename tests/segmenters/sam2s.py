@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
 from medreasoner_monai.segmenters.sam2_model import build, layout
 from medreasoner_monai.segmenters.sam2_names import Shape
 from medreasoner_monai.segmenters.sam2_video import Sam2VideoSegmenter
 from medreasoner_monai.segmenters.sam2_weights import fill, segmenter
+from medreasoner_monai.task.geometry import Box, Frame, Points
 from tests.segmenters.sam2_cases import CASES, PROMPTS, Case, Layout, weights
 
 SMALL = CASES["small"]

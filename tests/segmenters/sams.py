@@ -11,12 +11,12 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.protocol import Image, Prompt
 from medreasoner_monai.segmenters.sam import SamSegmenter
 from medreasoner_monai.segmenters.sam_med2d import SamMed2dSegmenter
 from medreasoner_monai.segmenters.sam_med2d_model import with_adapters
 from medreasoner_monai.segmenters.sam_weights import untrained
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 SIDE = 128
 

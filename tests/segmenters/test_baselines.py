@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.baselines import EllipseInBox, WholeBox
 from medreasoner_monai.segmenters.protocol import Mask, Prompt
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 FRAME = Frame(60, 40)
 BLANK = np.zeros((40, 60), np.uint8)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.segmenters.carry import Limits, PromptCarrier, carrier_of
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.segmenters.volume import Carried
+from medreasoner_monai.task.keypoints import key_points, mask_box
 from tests.segmenters.volumes import organ_volume
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from medreasoner_monai.data.keypoints import key_points, mask_box
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.baselines import EllipseInBox
 from medreasoner_monai.segmenters.classical import ClassicalSegmenter, Settings
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, PromptKind, Segmenter
+from medreasoner_monai.task.geometry import Box, Frame, Points
+from medreasoner_monai.task.keypoints import key_points, mask_box
 
 DEMO = Path(__file__).parents[3] / "shared" / "data" / "biomedparse_demo"
 

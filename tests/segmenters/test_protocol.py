@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.protocol import Image, Prompt
 from medreasoner_monai.segmenters.registry import ENGINES, NEED_WEIGHTS, build
+from medreasoner_monai.task.geometry import Box, Frame, Points
 
 NAMES = sorted(ENGINES.keys() - NEED_WEIGHTS)
 

@@ -13,10 +13,10 @@ import torch
 
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.evaluation.embeddings import Embeddings, Storable
-from medreasoner_monai.geometry import Box, Frame, Points, convert
 from medreasoner_monai.segmenters import sam
 from medreasoner_monai.segmenters.protocol import Prompt, PromptKind
 from medreasoner_monai.segmenters.sam import SamSegmenter
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 from tests.segmenters.sams import Original, picture, prompt, segmenter, small_sam
 
 SAM = segmenter()

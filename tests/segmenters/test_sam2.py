@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.evaluation.embeddings import Embeddings, Storable
-from medreasoner_monai.geometry import Box, Frame, Points, convert
 from medreasoner_monai.segmenters import sam2
 from medreasoner_monai.segmenters.protocol import Prompt, PromptKind
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
 from medreasoner_monai.segmenters.sam2_layers import Decoded
+from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 from tests.segmenters.sam2_cases import frame as video_frame
 from tests.segmenters.sam2_cases import picture
 from tests.segmenters.sam2s import asked, images, model

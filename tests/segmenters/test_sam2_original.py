@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.segmenters import sam2_memory
 from medreasoner_monai.segmenters.sam2_layers import as_mask, enlarge
 from medreasoner_monai.segmenters.sam2_memory import Memory, first
 from medreasoner_monai.segmenters.sam2_model import Release, build, layout
 from medreasoner_monai.segmenters.sam2_names import VARIANTS
+from medreasoner_monai.task.geometry import Frame
 from tests.integration.conftest import ROOT
 from tests.segmenters.sam2_cases import CASES, PROMPTS, Arrays, frame, layout_digest, picture, thinned
 from tests.segmenters.sam2s import asked, images, model, videos

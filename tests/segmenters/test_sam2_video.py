@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.geometry import Frame
 from medreasoner_monai.segmenters.protocol import Image, Mask
 from medreasoner_monai.segmenters.sam2_memory import Memory
 from medreasoner_monai.segmenters.sam2_video import Sam2VideoSegmenter
 from medreasoner_monai.segmenters.volume import Carried
+from medreasoner_monai.task.geometry import Frame
 from tests.segmenters.sam2_cases import frame
 from tests.segmenters.sam2s import asked, images, videos
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from medreasoner_monai.artifacts import file_digest
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.files import file_digest
 from medreasoner_monai.segmenters import sam2_names
 from medreasoner_monai.segmenters.registry import NEED_WEIGHTS, build
 from medreasoner_monai.segmenters.sam2_model import layout, untrained
 from medreasoner_monai.segmenters.sam2_names import original_name
 from medreasoner_monai.segmenters.sam2_video import Sam2VideoSegmenter
+from medreasoner_monai.task.geometry import Frame
 from tests.segmenters.sam2_cases import CASES, PROMPTS, picture
 from tests.segmenters.sam2s import asked, model, saved, shape, state, videos
 

@@ -12,10 +12,10 @@ import torch
 
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.embeddings import Embeddings, Storable
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.segmenters.protocol import Prompt, PromptKind
 from medreasoner_monai.segmenters.sam_med2d import SamMed2dSegmenter
 from medreasoner_monai.segmenters.sam_med2d_model import Adapter, build
+from medreasoner_monai.task.geometry import Box, Frame, Points
 from tests.segmenters.sams import OriginalMed2d, med2d, picture, prompt, segmenter
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/sam_med2d/reference.npz"

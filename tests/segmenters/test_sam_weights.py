@@ -12,11 +12,11 @@ import pytest
 import segment_anything
 import torch
 
-from medreasoner_monai.artifacts import file_digest
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.files import file_digest
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.segmenters.sam_weights import untrained
+from medreasoner_monai.task.geometry import Frame
 from tests.segmenters.sams import picture, prompt, small_sam
 
 

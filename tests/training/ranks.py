@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.config_training import DeepSpeedSettings
+from medreasoner_monai.settings.training import DeepSpeedSettings
 from medreasoner_monai.training.launch import run_worker
 
 ROOT = Path(__file__).resolve().parents[2]

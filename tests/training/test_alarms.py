@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medreasoner_monai.config import GrpoSettings
+from medreasoner_monai.settings.config import GrpoSettings
 from medreasoner_monai.training.alarm_rules import RULES
 from medreasoner_monai.training.alarms import ALARMS, Alarm, AlarmLog, alarms, read_alarms, write_alarms
 from medreasoner_monai.training.rows import NOT_FINITE

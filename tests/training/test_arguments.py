@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from trl import GRPOConfig, SFTConfig
 
-from medreasoner_monai.config import Settings, load_settings
-from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings, LoraSettings
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.settings.config import Settings, load_settings
+from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings, LoraSettings
 from medreasoner_monai.training.arguments import grpo_arguments, lora_config, sft_arguments
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

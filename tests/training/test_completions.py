@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from medreasoner_monai.geometry import Box, Frame, Points
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.task.geometry import Box, Frame, Points
 from medreasoner_monai.training.completions import Recorder, first_of_each
 from medreasoner_monai.training.contact import SIDE, Tile, contact_sheet, draw_tile
 from medreasoner_monai.training.follow import SHEETS, sheet_name
-from medreasoner_monai.training.grpo import sample_completions
+from medreasoner_monai.training.grpo_stage import sample_completions
 from medreasoner_monai.training.launch import COMPLETIONS
 
 GOOD = '<think>Bright.</think><answer>{"bbox": [20, 10, 60, 50], "points_1": [30, 20], "points_2": [50, 40]}</answer>'

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medreasoner_monai.answer import Grounding, parse
-from medreasoner_monai.data.keypoints import key_points, mask_box
 from medreasoner_monai.data.schema import write_split
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.task.answer import Grounding, parse
+from medreasoner_monai.task.keypoints import key_points, mask_box
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training import dataset
 from medreasoner_monai.training.dataset import training_set
 from tests.samples import sample
@@ -69,7 +69,7 @@ def test_the_completion_is_the_answer_to_learn(split: Path, processor: Any) -> N
 
 
 def row_frame(row: dict[str, Any]) -> Any:
-    from medreasoner_monai.geometry import Frame
+    from medreasoner_monai.task.geometry import Frame
 
     return Frame(row["frame_width"], row["frame_height"], "model")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings, HardwareSettings, LoraSettings
+from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings, HardwareSettings, LoraSettings
 from medreasoner_monai.training import estimate
 from medreasoner_monai.training.estimate import Shape
 from tests.training.seven_b import SEVEN_B

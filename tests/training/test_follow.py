@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from medreasoner_monai.registry.tracking import TrackedRun, Tracking
+from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.training.alarms import read_alarms
 from medreasoner_monai.training.follow import PICTURE_ALARMS, SHEETS, Follower, sheet_name
 from medreasoner_monai.training.launch import COMPLETIONS
-from medreasoner_monai.watch import Silent
 
 CUT = "completions/clipped_ratio"
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from medreasoner_monai.data.schema import write_split
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.dataset import row_truth, training_set
 from medreasoner_monai.training.follow import PICTURE_ALARMS
 from medreasoner_monai.training.image_check import NO_EFFECT, PictureCheck, check_pictures, picture_effect

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from medreasoner_monai.config_training import DeepSpeedSettings
 from medreasoner_monai.errors import ConfigError, StageFailedError
+from medreasoner_monai.settings.training import DeepSpeedSettings
 from medreasoner_monai.training.launch import LOG, METRICS, Tail, check_port, command, read_rows, run_worker
 
 # Writes two rows, then does what its job says.

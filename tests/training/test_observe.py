@@ -13,19 +13,19 @@ import torch
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from medreasoner_monai.data.schema import write_split
-from medreasoner_monai.prompts import template
+from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.tracking import Tracking
 from medreasoner_monai.reasoners.folder import load_processor
-from medreasoner_monai.registry.tracking import Tracking
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.dataset import training_set
 from medreasoner_monai.training.follow import PICTURE_ALARMS, SHEETS, Follower, sheet_name
-from medreasoner_monai.training.grpo import sample_completions
+from medreasoner_monai.training.grpo_stage import sample_completions
 from medreasoner_monai.training.launch import METRICS, read_rows
 from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.rows import NOT_FINITE
 from medreasoner_monai.training.track import TrainingRun
 from medreasoner_monai.training.worker import Report, load_model
-from medreasoner_monai.watch import Silent
 from tests.samples import sample
 
 STEPS, PROMPTS, ROLLOUTS, LENGTH = 4, 2, 2, 12

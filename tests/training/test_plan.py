@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from medreasoner_monai.cli import app
-from medreasoner_monai.config import load_settings
+from medreasoner_monai.cli.app import app
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.settings.config import load_settings
 from medreasoner_monai.training import checks
 from medreasoner_monai.training.plan import Plan, plan
 from tests.samples import sample
@@ -126,7 +126,7 @@ def test_the_longest_prompt_is_that_of_the_largest_picture(tiny_model: Path, tmp
     assert longest is not None and "row 1, a picture of 140 x 84" in longest.where
     # What the processor really makes of it, question and picture.
     processor = load_processor(tiny_model)
-    from medreasoner_monai.prompts import template
+    from medreasoner_monai.task.prompts import template
 
     chat = processor.apply_chat_template(
         template("brief").messages(wide.question), add_generation_prompt=True, tokenize=False
@@ -178,7 +178,7 @@ def test_a_model_folder_that_will_not_do_is_told_apart(spoil: Any, said: str, ti
     ],
 )
 def test_a_hostfile_is_read_before_it_is_used(lines: str, said: str, tmp_path: Path) -> None:
-    from medreasoner_monai.config_training import DeepSpeedSettings
+    from medreasoner_monai.settings.training import DeepSpeedSettings
 
     (tmp_path / "hosts").write_text(lines)
     spread = DeepSpeedSettings(processes=8, nodes=2, hostfile=tmp_path / "hosts")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from medreasoner_monai.prompts import template
 from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training.prompts_once import read_prompts_once, repeated
 from medreasoner_monai.training.worker import load_model
 from tests.samples import sample

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medreasoner_monai.config_training import ColdStartSettings, GrpoSettings
 from medreasoner_monai.data.schema import write_split
-from medreasoner_monai.merging.merge import merge_to
+from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings
 from medreasoner_monai.training.finish import best_checkpoint, save_whole
-from medreasoner_monai.training.grpo import keep_shards
+from medreasoner_monai.training.grpo_stage import keep_shards
 from medreasoner_monai.training.launch import METRICS, STOPPED, read_rows
+from medreasoner_monai.training.merging.merge import merge_to
 from tests.samples import sample
 from tests.training import ranks
 

@@ -88,7 +88,7 @@ def test_adapters_are_merged_into_what_they_began_from(tiny_model: Path, tmp_pat
     from peft import get_peft_model
     from safetensors.torch import load_file
 
-    from medreasoner_monai.config_training import LoraSettings
+    from medreasoner_monai.settings.training import LoraSettings
     from medreasoner_monai.training.arguments import lora_config
     from medreasoner_monai.training.worker import load_model
 

@@ -13,11 +13,11 @@ from monai.deploy.operators import DICOMDataLoaderOperator
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.bundle.contents import Bundle
-from medreasoner_monai.bundle.outputs import check_folder
 from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.grounding.outputs import check_folder
 from medreasoner_monai.integrations.monaideploy.asking import Asked, find_bundle, read_asked, usage
 from medreasoner_monai.integrations.monaideploy.operators import SELECTED, GroundingOperator, SeriesSelector
-from medreasoner_monai.prompts import check_question
+from medreasoner_monai.task.prompts import check_question
 
 
 class GroundingApplication(Application):  # type: ignore[misc]  # the SDK has no type information

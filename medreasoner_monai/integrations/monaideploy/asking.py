@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medreasoner_monai.bundle.contents import CONFIG
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.reasoners.packaged import CONFIG
 
 PREFIX = "MEDREASONER_"
 _HELP = {

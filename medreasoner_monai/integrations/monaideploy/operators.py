@@ -12,10 +12,10 @@ from monai.deploy.core.domain.dicom_study import DICOMStudy
 from monai.deploy.operators.dicom_series_selector_operator import DICOMSeriesSelectorOperator
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.bundle.grounder import Grounder
-from medreasoner_monai.bundle.outputs import write_outputs
+from medreasoner_monai.bundle.contents import Bundle
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.errors import DicomError
+from medreasoner_monai.grounding.outputs import write_outputs
 from medreasoner_monai.integrations.monaideploy.asking import Asked
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class GroundingOperator(Operator):  # type: ignore[misc]  # the SDK has no type 
         (study,) = op_input.receive(SELECTED)
         (selected,) = study.selected_series
         series = choose_series(self._folder, selected.selection_name)
-        grounder = Grounder.open(self._bundle, self._asked.device)
+        grounder = Bundle.open(self._bundle).grounder(self._asked.device)
         result = grounder.ask(series, list(self._asked.questions), slices=self._asked.slices, carry=self._asked.carry)
         outputs = write_outputs(result, self._out)
         for finding in result.findings:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.grounding.record import answer_record
 from medreasoner_monai.integrations.monailabel.lattice import Lattice
 
 if TYPE_CHECKING:
-    from medreasoner_monai.bundle.grounder import GroundedSeries
+    from medreasoner_monai.grounding.result import GroundedSeries
 
 LABEL = "answer"
 
@@ -39,5 +40,5 @@ def describe(result: GroundedSeries, lattice: Lattice, value: int, seconds: floa
         "notes": notes,
         "label_names": {LABEL: value},
         "latencies": {"total": round(seconds, 2)},
-        "answer": result.as_dict(),
+        "answer": answer_record(result),
     }

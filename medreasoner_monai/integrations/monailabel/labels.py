@@ -10,9 +10,9 @@ import SimpleITK
 
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.findings import Finding
 from medreasoner_monai.integrations.monailabel.images import VOLUMES
 from medreasoner_monai.integrations.monailabel.lattice import Lattice
+from medreasoner_monai.task.findings import Finding
 
 VALUE = 1
 """The label's value; everything else is 0."""

@@ -17,7 +17,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.bundle.contents import Bundle
-from medreasoner_monai.bundle.grounder import Grounder
+from medreasoner_monai.grounding.session import Grounder
 from medreasoner_monai.integrations.monailabel.datastore import SeriesFolders, fetch
 from medreasoner_monai.integrations.monailabel.settings import AppSettings
 from medreasoner_monai.integrations.monailabel.tasks import GroundingTask, RetrainTask
@@ -55,7 +55,7 @@ class GroundingApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no t
         """The opened bundle; opened once, by whoever needs it first."""
         with self._opening:
             if self._grounder is None:
-                self._grounder = Grounder.open(self.settings.bundle, self.settings.device or None)
+                self._grounder = Bundle.open(self.settings.bundle).grounder(self.settings.device or None)
             return self._grounder
 
     def on_init_complete(self) -> None:

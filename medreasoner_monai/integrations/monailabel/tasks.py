@@ -12,16 +12,16 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.deployments import start_deployment
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.errors import InputError, MedReasonerError
 from medreasoner_monai.integrations.monailabel.answers import LABEL, describe
 from medreasoner_monai.integrations.monailabel.images import dicom_path
 from medreasoner_monai.integrations.monailabel.labels import VALUE, write_label
 from medreasoner_monai.integrations.monailabel.lattice import Lattice
+from medreasoner_monai.pipeline.deployments import start_deployment
 
 if TYPE_CHECKING:
-    from medreasoner_monai.bundle.grounder import Grounder
+    from medreasoner_monai.grounding.session import Grounder
 
 Request = Mapping[str, Any]
 
@@ -58,7 +58,7 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
         ----------
         request:
             ``image`` and ``question``; ``series`` (a UID, or its end) where the image holds several; ``slices`` and
-            ``carry`` as :meth:`~medreasoner_monai.bundle.grounder.Grounder.ask` takes them; ``result_extension`` and
+            ``carry`` as :meth:`~medreasoner_monai.grounding.session.Grounder.ask` takes them; ``result_extension`` and
             ``result_compress`` as MONAI Label's clients send them.
 
         Raises

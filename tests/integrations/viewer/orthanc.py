@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from medreasoner_monai.orchestration import free_port
-from medreasoner_monai.processes import die_with_parent
+from medreasoner_monai.pipeline.prefect_server import free_port
+from medreasoner_monai.pipeline.processes import die_with_parent
 from tests.integrations.servers import end, wait_for
 
 PLUGIN = Path(os.environ.get("ORTHANC_DICOMWEB", "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"))

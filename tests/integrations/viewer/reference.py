@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from pydicom.uid import generate_uid
 
-from medreasoner_monai.answer import Grounding
-from medreasoner_monai.bundle.grounder import GroundedSeries
-from medreasoner_monai.data.keypoints import key_points, mask_box
-from medreasoner_monai.data.taxonomy import codes_for
 from medreasoner_monai.dicom.series import Series, choose_series
-from medreasoner_monai.findings import Engine, Finding, Origin, SliceResult
-from medreasoner_monai.geometry import Frame
+from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.task.answer import Grounding
+from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
+from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.task.keypoints import key_points, mask_box
+from medreasoner_monai.task.taxonomy import codes_for
 
 TRACE = "Reference mask of the data set; no model was asked."
 ORGANS = {

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from medreasoner_monai.bundle.grounder import GroundedSeries
-from medreasoner_monai.bundle.outputs import write_outputs
+from medreasoner_monai.grounding.outputs import write_outputs
+from medreasoner_monai.grounding.result import GroundedSeries
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series
 from tests.dicom.tools import need_ct
 from tests.integrations.viewer import ohif, orthanc

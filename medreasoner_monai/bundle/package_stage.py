@@ -1,0 +1,72 @@
+"""The package stage: the promoted model as a MONAI bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medreasoner_monai.bundle.packaging import NAME, metric_facts, package_bundle
+from medreasoner_monai.evaluation.evaluate_stage import Evaluation
+from medreasoner_monai.evaluation.resolve import weights_digests
+from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.rewards import suite
+from medreasoner_monai.task.prompts import template
+
+
+def package(
+    context: Context,
+    dataset: Artifact,
+    model: Artifact,
+    result: Evaluation,
+    decision: Artifact,
+    surety: Evaluation | None = None,
+) -> Artifact:
+    """An artifact with the bundle folder ``medreasoner_grounding`` in it, the evaluation's first segmenter included."""
+    chosen = context.settings.evaluate.segmenters[0]
+    rewards, prompt = context.settings.grpo.rewards, template(context.settings.model.prompt)
+    suited = suite(rewards.suite, weights=rewards.weights, point_overlap=rewards.point_overlap, think=prompt.think)
+
+    def make(draft: Draft, watch: Watch) -> None:
+        facts = bundle_facts(dataset, model, result, decision, surety) | {"reward_digest": suited.digest}
+        package_bundle(model.path, draft.path / NAME, facts, segmenter=chosen)
+        watch.step(1, 1)
+
+    inputs = {"dataset": dataset, "model": model, "evaluation": result.artifact, "decision": decision}
+    if surety is not None:
+        inputs["confidence"] = surety.artifact
+    settings = {"segmenter": chosen, "weights": weights_digests([chosen]), "rewards": suited.digest}
+    return context.stage("bundle", make, inputs=inputs, settings=settings, title="package")
+
+
+def bundle_facts(
+    dataset: Artifact, model: Artifact, result: Evaluation, decision: Artifact, surety: Evaluation | None = None
+) -> dict[str, Any]:
+    """What the model card says: data, figures with intervals, lineage, the gate's word."""
+    splits = dataset.facts["splits"]
+    facts: dict[str, Any] = {
+        "trained_on": f"{splits['train']['samples']} samples. {dataset.facts['description']}",
+        "evaluated_on": f"Greedy answers to the {splits['test']['samples']} questions of the test split.",
+        "dataset_digest": dataset.digest,
+        "prompt_digest": result.metrics["prompt_digest"],
+        "metrics": metric_facts(result.metrics),
+        "lineage": {
+            "dataset": dataset.digest,
+            "model": model.digest,
+            "evaluation": result.artifact.digest,
+            "decision": decision.digest,
+            **{f"model input {name}": digest for name, digest in model.manifest["inputs"].items()},
+        },
+        "decision": f"{decision.facts['decision']}: {'; '.join(decision.facts['reasons'])}",
+    }
+    if surety is not None:
+        facts["temperature"] = surety.metrics["temperature"]
+        if (value := surety.metrics["threshold"].get("value")) is not None:
+            facts["confidence_threshold"] = value
+            facts["limits"] = [
+                (
+                    f"Asked {surety.metrics['answers']} times a slice, answers of less confidence than {value:.3f} are "
+                    "withheld."
+                )
+            ]
+    return facts

@@ -1,0 +1,128 @@
+"""``medreasoner run``: check the user's input, start what the run needs, run the flow, say where the results are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.errors import ConfigError
+from medreasoner_monai.pipeline.environment import quiet_environment
+from medreasoner_monai.pipeline.prefect_server import prefect_server, send_last_logs
+from medreasoner_monai.pipeline.progress import Terminal, format_seconds
+from medreasoner_monai.pipeline.workspace import Workspace
+from medreasoner_monai.settings.config import Settings, load_settings
+
+
+def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live: bool) -> dict[str, Any]:
+    """Run the chain and return the content of ``summary.json``.
+
+    Raises
+    ------
+    InputError
+        For a wrong config, series or question, before anything is started.
+    WorkspaceBusyError
+        If another process works in the workspace.
+    """
+    settings = load_settings(config, overrides)
+    check_ground(settings)
+    if settings.model.path is not None:  # a starter needs nothing that could be missing
+        check_training(settings, workspace)
+    started = time.monotonic()
+    with _prepared(settings, config, workspace, live=live) as (console, space):
+        from flows.retrain import retrain
+
+        summary: dict[str, Any] = retrain(config, space.root, overrides)
+    tell(console, summary, workspace, time.monotonic() - started)
+    return summary
+
+
+def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, live: bool) -> Path:
+    """Train and merge, and return the merged model's folder.
+
+    Raises
+    ------
+    ConfigError
+        With everything that is known to be wrong, before anything is started.
+    WorkspaceBusyError
+        If another process works in the workspace.
+    """
+    settings = load_settings(config, overrides)
+    check_training(settings, workspace)
+    with _prepared(settings, config, workspace, live=live) as (_, space):
+        from flows.train import train
+
+        return train(config, space.root, overrides)
+
+
+@contextmanager
+def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) -> Iterator[tuple[Console, Workspace]]:
+    """The workspace free, Prefect running, progress shown."""
+    space = Workspace(workspace)
+    with space.held():
+        pass  # Refuse at once; the flow takes hold of it again for as long as it works.
+    quiet_environment(None if settings.tracking.prefect_api_url else space.prefect_home)
+    console = Console(stderr=True)
+    console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)
+    with ExitStack() as stack:
+        with console.status("starting Prefect…") if live else ExitStack():
+            url = stack.enter_context(prefect_server(space.prefect_home, settings.tracking.prefect_api_url))
+            import flows.common  # noqa: F401 - while the status is shown; it takes seconds
+        console.print(f"Prefect follows at {url.removesuffix('/api')} while this runs", highlight=False)
+        from medreasoner_monai.pipeline.context import show_on
+
+        if live:
+            terminal = Terminal()
+            show_on(terminal)
+            stack.enter_context(terminal.progress)
+            stack.callback(show_on, None)
+        stack.callback(send_last_logs)
+        yield console, space
+
+
+def check_training(settings: Settings, workspace: Path) -> None:
+    """Look at files, memory, disk and machines before anything is started.
+
+    Raises
+    ------
+    ConfigError
+        With everything that is known to be wrong.
+    """
+    from medreasoner_monai.training.plan import plan
+
+    found = plan(settings, workspace, here=True)
+    if found.problems:
+        raise ConfigError("; ".join(found.problems))
+
+
+def check_ground(settings: Settings) -> None:
+    """Look at the series and the question before hours are spent on training."""
+    from medreasoner_monai.task.prompts import check_question
+
+    check_question(settings.ground.question)
+    if settings.ground.dicom is not None:
+        from medreasoner_monai.dicom.series import choose_series
+
+        choose_series(settings.ground.dicom, settings.ground.series)
+
+
+def tell(console: Console, summary: dict[str, Any], workspace: Path, seconds: float) -> None:
+    """The figures and where everything is."""
+    gain = summary["grpo_gain"]
+    table = Table.grid(padding=(0, 2))
+    for name in ("blank_image", "cold_start", "grpo"):
+        table.add_row(f"box IoU, {name.replace('_', ' ')}", f"{summary['box_iou'][name]:.3f}")
+    table.add_row("gain by GRPO", f"{gain['difference']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]")
+    table.add_row("unreadable answers", f"{summary['format_failure_rate']:.1%}")
+    table.add_row("mask Dice", f"{summary['mask_dice']:.3f}")
+    table.add_row("gate", f"{summary['decision']}: {'; '.join(summary['reasons'])}")
+    for name in ("report", "bundle", "seg"):
+        table.add_row(name, str(workspace / summary[name]) if summary[name] else f"none: {summary['no_seg_because']}")
+    console.print(Panel(table, title=f"done in {format_seconds(seconds)}", subtitle=RESEARCH_USE, expand=False))

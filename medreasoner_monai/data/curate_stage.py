@@ -1,0 +1,142 @@
+"""The curate stage: sources in, train / val / test in the U-MRG schema out, and a table of what was set aside."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.data.sources import Reject, parquet_samples, phantom_samples
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.files import file_digest, write_json
+from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.settings.config import ParquetSource, PhantomSource
+
+SPLITS = ("train", "val", "test")
+REJECTS = "rejects.parquet"
+SYNTHETIC = (
+    "Synthetic phantoms drawn by this software, with exact masks. No patient was involved; figures on them say how "
+    "the chain works, not how it would do on patients."
+)
+
+
+def curate(context: Context) -> Artifact:
+    """The dataset artifact: ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``."""
+    source = context.settings.data.source
+    settings: dict[str, Any] = source.model_dump(mode="json")
+    if isinstance(source, ParquetSource):
+        for name in SPLITS:
+            path = getattr(source, name)
+            if path is not None:
+                settings[f"{name}_sha256"] = _digest(path)
+
+    def make(draft: Draft, watch: Watch) -> None:
+        curate_into(draft, source, watch)
+
+    return context.stage("dataset", make, inputs={}, settings=settings, title="curate")
+
+
+def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: Watch) -> None:
+    """Write the splits into a draft; a split that an earlier attempt finished is kept.
+
+    Raises
+    ------
+    InputError
+        If a split ends up without samples.
+    """
+    rejects: list[Reject] = []
+    facts: dict[str, Any] = {}
+    for split in SPLITS:
+        path, note = draft.path / f"{split}.parquet", draft.scratch / f"{split}.json"
+        if not (path.is_file() and note.is_file()):
+            tally = _Tally(split, watch, getattr(source, split) if isinstance(source, PhantomSource) else 0)
+            write_split(path, tally.count(_samples(source, split)))
+            write_json(note, {"facts": tally.facts(), "rejects": [[r.where, r.reason] for r in tally.rejects]})
+        saved = json.loads(note.read_text(encoding="utf-8"))
+        facts[split] = saved["facts"]
+        rejects += [Reject(*r) for r in saved["rejects"]]
+        if split != "val" and not facts[split]["samples"]:
+            first = f"; the first was set aside because: {rejects[0].reason}" if rejects else ""
+            raise InputError(f"no sample is left in {split}{first}")
+    table = pa.table({"where": [r.where for r in rejects], "reason": [r.reason for r in rejects]})
+    pq.write_table(table, draft.path / REJECTS)
+    synthetic = isinstance(source, PhantomSource)
+    draft.facts.update(
+        splits=facts, rejects=len(rejects), synthetic=synthetic, description=SYNTHETIC if synthetic else "U-MRG files"
+    )
+    if rejects:
+        watch.note(f"{len(rejects)} samples set aside, see {REJECTS}")
+
+
+def _samples(source: PhantomSource | ParquetSource, split: str) -> Iterable[Sample | Reject]:
+    if isinstance(source, PhantomSource):
+        return phantom_samples(
+            split,
+            getattr(source, split),
+            sites=source.sites,
+            per_phantom=source.questions_per_phantom,
+            seed=source.seed,
+            categories=source.categories,
+            workers=min(os.cpu_count() or 1, 8),
+        )
+    path: Path | None = getattr(source, split)
+    if path is not None and (split != "train" or source.val is not None):
+        return parquet_samples(path)
+    # A reject belongs to no group; it is told once, with train.
+    wants_val = split == "val"
+    return (
+        s
+        for s in parquet_samples(source.train)
+        if (not wants_val if isinstance(s, Reject) else in_val(s.group or s.id, source.val_share) == wants_val)
+    )
+
+
+def in_val(group: str, share: float) -> bool:
+    """A fixed share of the groups, chosen by a digest of the group's name, so that adding data moves nothing."""
+    return zlib.crc32(group.encode()) / 2**32 < share
+
+
+class _Tally:
+    """Counts samples on their way through, and keeps the rejects."""
+
+    def __init__(self, split: str, watch: Watch, total: int) -> None:
+        self.split, self.watch, self.total = split, watch, total
+        self.rejects: list[Reject] = []
+        self.groups: set[str] = set()
+        self.counts: dict[str, Counter[str]] = {n: Counter() for n in ("category", "supercategory", "modality")}
+        self.samples = 0
+
+    def count(self, stream: Iterable[Sample | Reject]) -> Iterator[Sample]:
+        for item in stream:
+            if isinstance(item, Reject):
+                self.rejects.append(item)
+                continue
+            self.samples += 1
+            self.groups.add(item.group or item.id)
+            for name, counter in self.counts.items():
+                counter[getattr(item, name)] += 1
+            if self.samples % 16 == 0 or self.samples == self.total:
+                self.watch.step(self.samples, max(self.total, self.samples))
+            yield item
+
+    def facts(self) -> dict[str, Any]:
+        names = {"category": "categories", "supercategory": "supercategories", "modality": "modalities"}
+        counts = {names[n]: dict(sorted(c.items())) for n, c in self.counts.items()}
+        return {"samples": self.samples, "groups": len(self.groups), **counts}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise InputError(f"the data file {path} cannot be read: {error.strerror}") from None

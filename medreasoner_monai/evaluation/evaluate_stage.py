@@ -1,0 +1,119 @@
+"""The evaluate stage: reasoners scored on the test split, each an artifact of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medreasoner_monai.data.schema import read_split
+from medreasoner_monai.evaluation.answerers import Asked
+from medreasoner_monai.evaluation.metrics import compare, summarise
+from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
+from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
+from medreasoner_monai.evaluation.scoring import evaluate
+from medreasoner_monai.files import write_json
+from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.progress import Watch, pick
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation, read back."""
+
+    artifact: Artifact
+
+    @property
+    def records(self) -> list[Record]:
+        """Per sample."""
+        return read_records(self.artifact.path / SAMPLES)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Means with intervals."""
+        metrics: dict[str, Any] = json.loads((self.artifact.path / METRICS).read_text(encoding="utf-8"))
+        return metrics
+
+    def mean(self, measure: str) -> float:
+        """An overall mean by name."""
+        return float(self.metrics["overall"][measure]["mean"])
+
+
+def evaluate_model(
+    context: Context, dataset: Artifact, model: Artifact | Path, name: str, *, blank: bool = False
+) -> Evaluation:
+    """Score a model folder on the test split.
+
+    Parameters
+    ----------
+    model:
+        A checkpoint or model artifact, or a folder from elsewhere (a champion), which counts by its digest.
+    name:
+        For people, such as ``cold start``.
+    blank:
+        Show a black picture in place of each image.
+    """
+    from medreasoner_monai.reasoners.folder import folder_digest
+
+    folder = model if isinstance(model, Path) else model.path
+    settings = context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
+        "model": folder_digest(folder),
+        "blank": blank,
+        "threads": context.threads,
+        "weights": weights_digests(context.settings.evaluate.segmenters),
+    }
+
+    def make(draft: Draft, watch: Watch) -> None:
+        evaluate_into(context, draft, dataset, folder, watch, blank=blank)
+        track(context, draft, name)
+
+    artifact = context.stage("evaluation", make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
+    return Evaluation(artifact)
+
+
+def evaluate_into(
+    context: Context, draft: Draft, dataset: Artifact, folder: Path, watch: Watch, *, blank: bool
+) -> None:
+    """Write ``samples.parquet`` and ``metrics.json`` into a draft."""
+    import torch
+
+    from medreasoner_monai.reasoners.hf import HuggingFaceReasoner
+
+    settings = context.settings.evaluate
+    torch.set_num_threads(context.threads)
+    reasoner = HuggingFaceReasoner.load(
+        folder, device="cuda" if torch.cuda.is_available() else "cpu", max_new_tokens=settings.max_new_tokens
+    )
+    records = evaluate(
+        Asked(reasoner, blank=blank),
+        read_split(dataset.path / "test.parquet"),
+        dataset.facts["splits"]["test"]["samples"],
+        segmenters(settings.segmenters),
+        draft.scratch / "shards",
+        watch,
+        batch=settings.batch,
+        surface=settings.surface,
+    )
+    assert records is not None, "all parts are done here"
+    about = {"reasoner_digest": reasoner.digest, "prompt_digest": reasoner.prompt_digest, "dataset": dataset.digest}
+    write_records(draft.path / SAMPLES, records, about)
+    metrics = summarise(records, resamples=settings.bootstrap) | about
+    write_json(draft.path / METRICS, metrics)
+    draft.facts.update(failure_rate=metrics["failure_rate"], box_iou=metrics["overall"]["box_iou"]["mean"])
+
+
+def track(context: Context, draft: Draft, name: str) -> None:
+    """Log the figures and keep the files in MLflow."""
+    run = context.tracking.run(f"evaluation: {name}", draft.scratch, {"stage": "evaluation", "reasoner": name})
+    metrics = json.loads((draft.path / METRICS).read_text(encoding="utf-8"))
+    run.figures({n: v["mean"] for n, v in metrics["overall"].items()} | pick(metrics, "failure_rate"))
+    run.file(draft.path / METRICS)
+    run.finish()
+    draft.facts["mlflow_run"] = run.id
+
+
+def compare_evaluations(context: Context, a: Evaluation, b: Evaluation) -> dict[str, dict[str, float]]:
+    """``b - a`` for every measure, paired by sample, with intervals."""
+    return compare(a.records, b.records, resamples=context.settings.evaluate.bootstrap)

@@ -1,0 +1,130 @@
+"""From the answers of single slices to a finding: the key slice, the mask carried on from it, and what it is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydicom.uid import generate_uid
+
+from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.segmenters.carry import carrier_of
+from medreasoner_monai.segmenters.protocol import Prompt, Segmenter
+from medreasoner_monai.task.findings import Finding, SliceResult
+from medreasoner_monai.task.geometry import box_iou
+from medreasoner_monai.task.taxonomy import TAXONOMY, Category, Codes, category
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and what the region is called where that is known: a category of the taxonomy by name."""
+
+    text: str
+    category: str | None = None
+
+    def codes(self) -> Codes | None:
+        """The category's codes.
+
+        Raises
+        ------
+        InputError
+            If the taxonomy has no such category.
+        """
+        return category(self.category).codes if self.category else None
+
+
+def settle(
+    series: Series,
+    question: Question,
+    results: Sequence[SliceResult],
+    segmenter: Segmenter[Any],
+    *,
+    carry: bool,
+    step: Callable[[int], None] = lambda _: None,
+) -> Finding:
+    """The finding that a question's answers make.
+
+    Parameters
+    ----------
+    series:
+        That was asked.
+    results:
+        The answers on the asked slices.
+    carry:
+        Keep the key slice's mask alone of them, and carry it through the series; otherwise all masks are kept.
+    step:
+        Called with the number of slices carried to so far.
+
+    Raises
+    ------
+    InputError
+        If there is no answer at all.
+    DicomError
+        If a slice on the way cannot be decoded.
+    """
+    if not results:
+        raise InputError("no slice was asked")
+    ordered = sorted(results, key=lambda r: r.index)
+    shown = max(ordered, key=score)
+    stops: tuple[str, ...] = ()
+    candidates: tuple[SliceResult, ...] = ()
+    if carry and shown.mask is not None and shown.voxels and shown.grounding is not None:
+        found = shown.grounding
+        carried = carrier_of(segmenter).carry(
+            lambda i: render_slice(*series.load(i)),
+            len(series),
+            shown.index,
+            Prompt(found.box, found.points),
+            shown.mask,
+            step,
+        )
+        candidates, ordered = tuple(ordered), [shown]
+        ordered += [SliceResult(c.index, None, "", c.mask, 0.0, c.confidence, carried=True) for c in carried.slices]
+        ordered.sort(key=lambda r: r.index)
+        stops = carried.stops
+    codes, source = _name(question, shown.grounding.trace if shown.grounding else None, series.modality)
+    uid = str(generate_uid(prefix=None))
+    return Finding(question.text, tuple(ordered), shown.index, uid, codes, source, stops, candidates)
+
+
+def score(result: SliceResult) -> tuple[float, float, int, int]:
+    """What candidates are ranked by, the first part first.
+
+    Agreement of the answers, where several were drawn; how well the mask fits the box that it was prompted with (their
+    IoU); the mask's size; the lowest number. A box around nothing makes a mask that fills it badly, or runs out of it.
+    """
+    if not result.voxels or result.mask is None or result.grounding is None:
+        return (-1.0, 0.0, 0, -result.index)
+    confidence = 0.0 if result.confidence is None else result.confidence
+    return (confidence, round(_fit(result), 3), result.voxels, -result.index)
+
+
+def _fit(result: SliceResult) -> float:
+    assert result.mask is not None and result.grounding is not None
+    rows, columns = np.flatnonzero(result.mask.any(axis=1)), np.flatnonzero(result.mask.any(axis=0))
+    around = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    return float(box_iou(around, result.grounding.box.xyxy)[0])
+
+
+def _name(question: Question, trace: str | None, modality: str) -> tuple[Codes | None, Literal["", "given", "trace"]]:
+    """What the region is: as given with the question, or the one category that the trace names."""
+    if (given := question.codes()) is not None:
+        return given, "given"
+    named = _named(trace or "")
+    return (named.codes, "trace") if named is not None else (None, "")
+
+
+def _named(trace: str) -> Category | None:
+    """The category whose whole name is the only one in the text; None where there are none, or several.
+
+    A longer name that holds a shorter one counts alone: a liver tumor is no liver.
+    """
+    text = trace.lower()
+    found = [name for name in TAXONOMY if re.search(rf"\b{re.escape(name)}s?\b", text)]
+    found = [name for name in found if not any(name != other and name in other for other in found)]
+    return TAXONOMY[found[0]] if len(found) == 1 else None

@@ -1,0 +1,153 @@
+"""The files of an answer: SEG, report, picture as DICOM and as PNG, and JSON; all or none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from medreasoner_monai.dicom.capture import write_capture
+from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.measures import measure
+from medreasoner_monai.dicom.overlay import overlay
+from medreasoner_monai.dicom.report import write_report
+from medreasoner_monai.dicom.seg import SegKind, write_seg
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.grounding.record import answer_record
+from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.task.findings import Finding
+
+SEG, REPORT, CAPTURE, OVERLAY, ANSWER = NAMES = ("seg.dcm", "report.dcm", "capture.dcm", "overlay.png", "answer.json")
+
+_WORK = ".partial-"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the answer lies; ``seg`` is None where nothing was found."""
+
+    seg: Path | None
+    report: Path
+    capture: Path
+    overlay: Path
+    answer: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        """Those that there are."""
+        return [p for p in (self.seg, self.report, self.capture, self.overlay, self.answer) if p is not None]
+
+
+def check_folder(out_dir: Path) -> None:
+    """Whether results can be written there.
+
+    Raises
+    ------
+    InputError
+        If the path, or one above it, is a file.
+    """
+    for path in (out_dir, *out_dir.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise InputError(f"{path} is a file; give a folder for the results")
+            return
+
+
+def write_outputs(result: GroundedSeries, out_dir: Path, *, seg: SegKind = "binary") -> Outputs:
+    """Write an answer; earlier results of the same names are replaced only when everything is written.
+
+    Parameters
+    ----------
+    result:
+        What was found, or that nothing was: then there is no SEG, and one of an earlier answer is removed.
+    out_dir:
+        Made if absent.
+    seg:
+        Kind of segmentation.
+
+    Raises
+    ------
+    InputError
+        If ``out_dir`` is a file.
+    DicomError
+        If no object can refer to the series.
+    """
+    check_folder(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    series, findings, origin = result.series, result.findings, result.origin
+    for left in out_dir.glob(f"{_WORK}*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    # Inside the folder and not beside it: the folder may be a mount, and a rename must not cross file systems.
+    work = Path(tempfile.mkdtemp(prefix=_WORK, dir=out_dir))
+    try:
+        uids = {}
+        if result.found:
+            uids["seg"] = write_seg(series, findings, origin, work / SEG, kind=seg)
+        uids["report"] = write_report(
+            series, findings, origin, work / REPORT, seg=work / SEG if "seg" in uids else None
+        )
+        picture = draw(result)
+        uids["capture"] = write_capture(series, picture, work / CAPTURE, key=findings[0].key)
+        picture.save(work / OVERLAY)
+        text = json.dumps(answer_record(result, uids), indent=2, ensure_ascii=False)
+        (work / ANSWER).write_text(text + "\n", encoding="utf-8")
+        for name in NAMES:
+            if (work / name).exists():
+                (work / name).replace(out_dir / name)
+            else:
+                (out_dir / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Outputs(
+        out_dir / SEG if result.found else None,
+        out_dir / REPORT,
+        out_dir / CAPTURE,
+        out_dir / OVERLAY,
+        out_dir / ANSWER,
+    )
+
+
+def draw(result: GroundedSeries) -> Image.Image:
+    """The findings' key slices, one below the other."""
+    return _stacked([_picture(result, finding) for finding in result.findings])
+
+
+def _picture(result: GroundedSeries, finding: Finding) -> Image.Image:
+    shown = finding.shown
+    answer = shown.grounding
+    said = answer.trace if answer is not None else f"{finding.status}: {finding.reason}"
+    return overlay(
+        render_slice(*result.series.load(finding.key)),
+        shown.mask,
+        None if answer is None else answer.box,
+        None if answer is None else answer.points,
+        question=finding.question,
+        trace=said,
+        heading=" · ".join(_heading(result, finding)),
+    )
+
+
+def _heading(result: GroundedSeries, finding: Finding) -> Iterator[str]:
+    yield result.series.modality
+    yield f"slice {finding.key + 1} of {len(result.series)}"
+    volume = measure(result.series, finding).volume_ml
+    if volume is not None:
+        yield f"{volume:.1f} ml in {len(finding.marked)} slice(s)"
+    if finding.shown.confidence is not None:
+        yield f"confidence {finding.shown.confidence:.2f}"
+
+
+def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    if len(pictures) == 1:
+        return pictures[0]
+    sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet

@@ -1,0 +1,97 @@
+"""The answer as JSON: what ``answer.json`` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.dicom.measures import measure
+from medreasoner_monai.files import package_versions
+from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.task.findings import Finding, SliceResult
+
+SCHEMA_VERSION = 2
+
+
+def answer_record(result: GroundedSeries, objects: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Everything that was asked, answered and measured; nothing of the patient.
+
+    Parameters
+    ----------
+    result:
+        Of :meth:`~medreasoner_monai.grounding.session.Grounder.ask`.
+    objects:
+        SOP Instance UIDs of the objects written, by kind (``seg``, ``report``, ``capture``).
+    """
+    series, origin = result.series, result.origin
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "notice": RESEARCH_USE,
+        "series_instance_uid": series.uid,
+        "modality": series.modality,
+        "chosen_because": series.because,
+        "coordinates": "continuous (column, row) of the DICOM frame, from 0 at the outer corner of the first pixel",
+        "slices_in_series": len(series),
+        "slices_asked": list(result.asked),
+        "findings": [_finding(result, f) for f in result.findings],
+        "objects": dict(objects or {}),
+        "reasoner": asdict(origin.reasoner),
+        "segmenter": asdict(origin.segmenter),
+        "model_version": origin.model_version,
+        "digests": origin.digests,
+        "repairs": list(series.repairs),
+        "notes": list(series.notes),
+        "lineage": {k: v for k, v in result.lineage.items() if k != "files"},
+        "packages": package_versions(),
+    }
+
+
+def _finding(result: GroundedSeries, finding: Finding) -> dict[str, Any]:
+    series, shown = result.series, finding.shown
+    covered = len(finding.slices)
+    return {
+        "question": finding.question,
+        "status": finding.status,
+        "reason": finding.reason,
+        "codes": None if finding.codes is None else asdict(finding.codes),
+        "coded_from": finding.coded_from,
+        "trace": None if shown.grounding is None else shown.grounding.trace,
+        "box": _box(shown),
+        "points": _points(shown),
+        "confidence": shown.confidence,
+        "key_slice": finding.key,
+        "key_sop_instance_uid": series.sop_instance_uid(finding.key),
+        "voxels": finding.voxels,
+        "measurements": asdict(measure(series, finding)) if finding.voxels else None,
+        "mask_covers": "the whole series" if covered == len(series) else f"{covered} of {len(series)} slices",
+        "stops": list(finding.stops),
+        "tracking_uid": finding.tracking_uid,
+        "slices": [_slice(result, s) for s in finding.slices],
+        "candidates": [_slice(result, s) for s in finding.candidates],
+    }
+
+
+def _slice(result: GroundedSeries, one: SliceResult) -> dict[str, Any]:
+    return {
+        "index": one.index,
+        "sop_instance_uid": result.series.sop_instance_uid(one.index),
+        "carried": one.carried,
+        "answered": one.grounding is not None,
+        "reason": one.reason,
+        "trace": None if one.grounding is None else one.grounding.trace,
+        "box": _box(one),
+        "points": _points(one),
+        "confidence": None if one.confidence is None else round(one.confidence, 4),
+        "voxels": one.voxels,
+        "seconds": round(one.seconds, 3),
+    }
+
+
+def _box(one: SliceResult) -> list[float] | None:
+    return None if one.grounding is None else [round(v, 2) for v in one.grounding.box.xyxy]
+
+
+def _points(one: SliceResult) -> list[list[float]] | None:
+    return None if one.grounding is None else [[round(v, 2) for v in point] for point in one.grounding.points.xy]

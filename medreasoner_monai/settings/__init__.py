@@ -1,0 +1,1 @@
+"""Every setting with its meaning, unit and default."""

@@ -1,0 +1,1 @@
+"""What a question and an answer are: geometry, the answer format, prompts, taxonomy, findings."""

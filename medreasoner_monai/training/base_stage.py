@@ -1,0 +1,107 @@
+"""The base stage: the model that training starts from, either a folder the user has or a starter built from nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from medreasoner_monai.data import schema
+from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, write_note
+from medreasoner_monai.reasoners.starter import build
+from medreasoner_monai.task.answer import render
+from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
+from medreasoner_monai.training.track import tracked
+
+WORKER = "medreasoner_monai.training.vision_worker"
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+
+
+def base_model(context: Context, dataset: Artifact) -> Artifact:
+    """The base model artifact. A folder from elsewhere is linked file by file, not copied."""
+    model = context.settings.model
+    if model.path is not None:
+        return adopt(context, model.path)
+    settings = {
+        "starter": model.starter.model_dump(mode="json"),
+        "vision": model.vision.model_dump(mode="json"),
+        "threads": context.threads,
+    }
+
+    def make(draft: Draft, watch: Watch) -> None:
+        raw = draft.scratch / "raw"
+        if not (raw / "built.json").is_file():
+            size = build(raw, texts(dataset.path / "train.parquet"), model.starter)
+            (raw / "built.json").write_text(json.dumps(size))
+        draft.facts.update(json.loads((raw / "built.json").read_text()))
+        job = {
+            "model": str(raw),
+            "train": str(dataset.path / "train.parquet"),
+            "folder": str(draft.scratch),
+            "out": str(draft.path),
+            "settings": settings["vision"],
+            "threads": settings["threads"],
+        }
+        with tracked(context, "vision warm-up", draft, settings, {"dataset": dataset}, watch) as run:
+
+            def row(values: dict[str, float]) -> None:
+                run.row(values)
+                watch.step(int(values["step"]), int(values["total"]), **pick(values, "loss"))
+
+            run_worker(WORKER, job, draft.scratch, row, note=watch.warn)
+            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            run.curves(read_rows(draft.path / METRICS))
+        write_note(draft.path, prompt=model.prompt, stage="base", dataset=dataset.digest)
+
+    return context.stage("base", make, inputs={"dataset": dataset}, settings=settings, title="base")
+
+
+def adopt(context: Context, folder: Path) -> Artifact:
+    """An artifact of links to a model folder's files, so that large weights lie on the disk once.
+
+    With ``model.max_pixels`` the processor's own files are written anew, with that limit.
+    """
+    check_folder(folder)
+    limit = context.settings.model.max_pixels
+
+    def make(draft: Draft, watch: Watch) -> None:
+        for path in sorted(folder.iterdir()):
+            link = draft.path / path.name
+            if path.is_file() and not link.exists():
+                link.symlink_to(path.resolve())
+        if limit is not None:
+            limited = draft.scratch / "processor"
+            processor = limited_processor(folder, limit)
+            processor.save_pretrained(limited)
+            processor.image_processor.save_pretrained(limited)  # older readers look for a file of its own
+            for name in PROCESSOR_FILES:
+                if (limited / name).is_file():
+                    (draft.path / name).unlink(missing_ok=True)  # the link, not what it leads to
+                    shutil.copy2(limited / name, draft.path / name)
+        watch.step(1, 1)
+
+    settings = {"model": folder_digest(folder), "max_pixels": limit}
+    return context.stage("base", make, inputs={}, settings=settings, title="base")
+
+
+def limited_processor(folder: Path, max_pixels: int | None) -> Any:
+    """A folder's processor, which shrinks pictures of more than ``max_pixels`` square pixels."""
+    processor = load_processor(folder)
+    if max_pixels is not None:
+        images = processor.image_processor
+        images.size = {"shortest_edge": min(images.size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
+        images.max_pixels = max_pixels
+    return processor
+
+
+def texts(split: Path) -> list[str]:
+    """Everything a starter's tokenizer is to know: questions, traces and answers of a split."""
+    found = []
+    for where, row in schema.read_rows(split):
+        _, question, box, points = schema.read_task(row, where)
+        found.append(f"{question}\n{render(row['extra_info']['trace'], box, points)}")
+    return found

@@ -1,0 +1,89 @@
+"""The GRPO stage: the cold-started model learns from the rewards of its own answers, under DeepSpeed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from medreasoner_monai.errors import StageFailedError
+from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.training.finish import best_checkpoint
+from medreasoner_monai.training.launch import COMPLETIONS, METRICS, read_rows, run_worker
+from medreasoner_monai.training.track import tracked
+
+WORKER = "medreasoner_monai.training.grpo_worker"
+SHARDS = "shards"
+
+
+def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
+    """An artifact with the best checkpoint's ZeRO shards, ``metrics.jsonl`` and a sample of completions."""
+    chosen, model = context.settings.grpo, context.settings.model
+    settings = chosen.model_dump(mode="json")
+    prompt = model.prompt
+
+    def make(draft: Draft, watch: Watch) -> None:
+        job = {
+            "model": str(start.path),
+            "train": str(dataset.path / "train.parquet"),
+            "val": str(dataset.path / "val.parquet"),
+            "folder": str(draft.scratch),
+            "prompt": prompt,
+            "settings": settings,
+            "attention": model.attention,
+            "threads": context.threads,
+        }
+        with tracked(context, "GRPO", draft, settings, {"dataset": dataset, "start": start}, watch) as run:
+
+            def row(values: dict[str, float]) -> None:
+                run.row(values)
+                watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "eval_reward", "kl"))
+
+            run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
+            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            if (draft.scratch / COMPLETIONS).is_file():
+                (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)
+                run.file(draft.path / COMPLETIONS)
+            run.curves(read_rows(draft.path / METRICS))
+        best = best_checkpoint(draft.scratch / "checkpoints")
+        draft.facts["step"] = int(best.name.rpartition("-")[2])
+        keep_shards(best, draft.path / SHARDS)
+
+    return context.stage(
+        "grpo",
+        make,
+        inputs={"dataset": dataset, "start": start},
+        settings={**settings, "prompt": prompt, "attention": model.attention, "threads": context.threads},
+        title="GRPO",
+    )
+
+
+def keep_shards(checkpoint: Path, out: Path) -> None:
+    """Keep of a trainer's checkpoint what DeepSpeed sharded: ``latest``, the step folder it names, and adapters.
+
+    Raises
+    ------
+    StageFailedError
+        If the checkpoint is not there.
+    """
+    latest = checkpoint / "latest"
+    if not latest.is_file():
+        raise StageFailedError(f"{checkpoint} holds no DeepSpeed checkpoint; run the stage again")
+    tag = latest.read_text().strip()
+    if out.is_dir():
+        shutil.rmtree(out)
+    out.mkdir()
+    shutil.copytree(checkpoint / tag, out / tag)
+    for name in ("latest", "adapter_config.json", "adapter_model.safetensors"):
+        if (checkpoint / name).is_file():
+            shutil.copy2(checkpoint / name, out)
+
+
+def sample_completions(folder: Path) -> list[dict[str, object]]:
+    """The completions that were written down while training."""
+    path = folder / COMPLETIONS
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

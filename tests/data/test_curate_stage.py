@@ -1,0 +1,116 @@
+"""Curating: bad samples set aside, splits that share no group, and finished splits kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from medreasoner_monai.data.curate_stage import REJECTS, SPLITS, SYNTHETIC, curate_into
+from medreasoner_monai.data.schema import SCHEMA, Sample, read_split, to_row, write_split
+from medreasoner_monai.data.sources import phantom_samples
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.pipeline.artifacts import Draft
+from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.settings.config import ParquetSource, PhantomSource
+from tests.samples import sample
+
+SITES = ("chest_xray", "brain_mr")
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Draft:
+    return Draft(tmp_path / "dataset.partial")
+
+
+def splits(draft: Draft) -> dict[str, list[Sample]]:
+    return {name: list(read_split(draft.path / f"{name}.parquet")) for name in SPLITS}
+
+
+def source(tmp_path: Path, count: int = 40) -> ParquetSource:
+    write_split(tmp_path / "in.parquet", [sample(n) for n in range(count)])
+    write_split(tmp_path / "test.parquet", [sample(n) for n in range(100, 104)])
+    return ParquetSource(kind="parquet", train=tmp_path / "in.parquet", test=tmp_path / "test.parquet", val_share=0.3)
+
+
+def test_bad_row_is_set_aside_with_its_reason_and_the_rest_kept(tmp_path: Path, draft: Draft) -> None:
+    rows = [to_row(sample(n)) for n in range(6)]
+    rows[2]["prompt"] = [{"role": "user", "content": ""}]
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "bad.parquet")
+    good = source(tmp_path)
+    given = good.model_copy(update={"train": tmp_path / "bad.parquet", "val": good.test})
+    curate_into(draft, given, Silent())
+    assert [s.id for s in splits(draft)["train"]] == ["s0", "s1", "s3", "s4", "s5"]
+    (reject,) = pq.read_table(draft.path / REJECTS).to_pylist()
+    assert reject["where"] == "bad.parquet row 2"
+    assert "sample s2: the question is empty" in reject["reason"]
+    assert draft.facts["rejects"] == 1 and draft.facts["splits"]["train"]["samples"] == 5
+
+
+def test_bad_row_is_counted_once_when_val_is_taken_from_train(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    rows = [to_row(sample(n)) for n in range(40)]
+    rows[2]["prompt"] = []
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), given.train)
+    curate_into(draft, given, Silent())
+    assert draft.facts["rejects"] == 1
+    assert sum(f["samples"] for f in draft.facts["splits"].values()) == 39 + 4
+
+
+def test_val_is_taken_from_train_by_group(tmp_path: Path, draft: Draft) -> None:
+    curate_into(draft, source(tmp_path), Silent())
+    found = splits(draft)
+    assert len(found["train"]) + len(found["val"]) == 40 and found["val"]
+    assert not {s.group for s in found["train"]} & {s.group for s in found["val"]}
+
+
+def test_more_data_moves_no_group_to_another_split(tmp_path: Path, draft: Draft) -> None:
+    curate_into(draft, source(tmp_path), Silent())
+    more = Draft(tmp_path / "more.partial")
+    curate_into(more, source(tmp_path, count=60), Silent())
+    before, after = ({s.id for s in splits(d)["val"]} for d in (draft, more))
+    assert before <= after
+
+
+def test_facts_count_what_is_there(tmp_path: Path, draft: Draft) -> None:
+    curate_into(draft, source(tmp_path), Silent())
+    facts = draft.facts["splits"]["test"]
+    assert facts["samples"] == 4 and facts["groups"] == 2 and facts["categories"] == {"liver": 2, "spleen": 2}
+    assert draft.facts["synthetic"] is False
+
+
+def test_split_without_samples_is_refused_with_the_first_reason(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    bad = to_row(sample(0)) | {"masks": []}
+    pq.write_table(pa.Table.from_pylist([bad], SCHEMA), given.train)
+    with pytest.raises(
+        InputError, match="no sample is left in train; the first was set aside because: in.parquet row 0"
+    ):
+        curate_into(draft, given, Silent())
+
+
+def test_split_that_an_earlier_attempt_finished_is_kept(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    curate_into(draft, given, Silent())
+    made = (draft.path / "train.parquet").stat().st_mtime_ns
+    (draft.path / "test.parquet").unlink()
+    curate_into(draft, given, Silent())
+    assert (draft.path / "train.parquet").stat().st_mtime_ns == made
+    assert len(splits(draft)["test"]) == 4
+
+
+def test_phantoms_share_no_group_between_splits(draft: Draft) -> None:
+    curate_into(draft, PhantomSource(sites=SITES, train=6, val=4, test=4), Silent())
+    found = splits(draft)
+    assert [len(found[s]) for s in SPLITS] == [6, 4, 4]
+    groups = [{s.group for s in found[name]} for name in SPLITS]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+    assert draft.facts["synthetic"] is True and draft.facts["description"] == SYNTHETIC
+
+
+def test_phantom_samples_are_the_same_each_time() -> None:
+    first, second = (list(phantom_samples("train", 3, sites=SITES[:1], per_phantom=2, seed=3)) for _ in range(2))
+    assert [(s.id, s.question, s.box) for s in first] == [(s.id, s.question, s.box) for s in second]
+    assert first[0].group == first[1].group != first[2].group

@@ -1,0 +1,112 @@
+"""Several answers made into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from medreasoner_monai.evaluation.answerers import Consensus
+from medreasoner_monai.evaluation.embeddings import Embeddings
+from medreasoner_monai.evaluation.scoring import evaluate_batch, segment
+from medreasoner_monai.reasoners.consensus import consensus
+from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.segmenters.registry import build
+from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
+from medreasoner_monai.task.geometry import Box, Frame, Points
+from tests.samples import sample
+
+FRAME = Frame(60, 40, "stored")
+MUTE = NoAnswer(Reason.NOT_JSON, "?")
+NOTHING = NoAnswer(Reason.NOTHING_FOUND, "clear")
+
+
+def region(x1: float, trace: str = "why", width: float = 20) -> Grounding:
+    box = Box(x1, 10, x1 + width, 30, FRAME)
+    return Grounding(trace, box, Points((x1 + 5, 15), (x1 + 9, 25), FRAME))
+
+
+def test_equal_answers_agree_wholly() -> None:
+    answer, confidence, votes = consensus([region(10)] * 4)
+    assert (answer, confidence, len(votes)) == (region(10), 1, 4)
+
+
+def test_the_stray_answer_does_not_move_the_box() -> None:
+    answers = [region(10, "a"), region(11, "b"), region(12, "c"), region(40, "far")]
+    answer, confidence, votes = consensus(answers)
+    assert isinstance(answer, Grounding)
+    assert answer.box.xyxy == (11, 10, 31, 30)
+    assert answer.trace == "b"
+    assert votes == tuple(answers[:3])
+    # IoU with the box: 19 of 21 columns twice, all of them once, and none.
+    assert confidence == pytest.approx((19 / 21 + 1 + 19 / 21 + 0) / 4)
+
+
+def test_unreadable_answers_lower_the_confidence() -> None:
+    answer, confidence, _ = consensus([region(10), region(10), MUTE, MUTE])
+    assert (answer, confidence) == (region(10), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "confidence"),
+    [
+        ([MUTE, MUTE, region(10)], MUTE, 0.0),
+        ([NOTHING, NOTHING, NOTHING, region(10)], NOTHING, 0.75),
+    ],
+)
+def test_where_most_have_no_region_the_commonest_reason_stands(
+    answers: Sequence[Answer], expected: Answer, confidence: float
+) -> None:
+    assert consensus(answers) == (expected, confidence, ())
+
+
+def test_masks_are_put_to_the_vote() -> None:
+    answers = [region(10), region(12), region(14), region(16)]
+    masks = segment(Embeddings(build("box")), np.zeros((40, 60), dtype=np.uint8), answers)
+    expected = np.zeros((40, 60), dtype=bool)
+    expected[10:30, 12:34] = True  # columns that at least two of the four boxes hold
+    assert np.array_equal(masks["box"], expected)
+
+
+class Wavering:
+    """Answers around the truth, by the seed."""
+
+    name = digest = prompt_digest = "wavering"
+
+    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+        raise AssertionError("a consensus asks for several answers")
+
+    def sample(
+        self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
+    ) -> list[list[Reading]]:
+        rng = np.random.default_rng(seed)
+        return [
+            [Reading(region(float(rng.integers(5, 15))), "text", FRAME, 0.25) for _ in range(count)] for _ in images
+        ]
+
+
+def test_under_the_threshold_it_abstains() -> None:
+    samples = [sample(n) for n in range(6)]
+    free = Consensus(Wavering(), 4, 0.7).answer(samples)
+    limit = sorted(r.confidence or 0 for r in free)[3]
+    for reading, one in zip(Consensus(Wavering(), 4, 0.7, threshold=limit).answer(samples), free, strict=True):
+        assert reading.confidence == one.confidence
+        if (one.confidence or 0) < limit:
+            assert isinstance(reading.answer, NoAnswer)
+            assert reading.answer.reason is Reason.UNSURE
+        else:
+            assert reading == one
+
+
+def test_the_record_has_the_confidence_and_the_same_batch_the_same_answer() -> None:
+    samples = [sample(n) for n in range(3)]
+
+    def run(seed: int = 0) -> list[object]:
+        who = Consensus(Wavering(), 4, 0.7, seed)
+        return list(evaluate_batch(who, samples, {"box": Embeddings(build("box"))}))
+
+    first = run()
+    assert first == run()
+    assert first != run(seed=1)
+    assert all(0 < r.confidence <= 1 and r.seconds == 1.0 for r in first)  # type: ignore[attr-defined]

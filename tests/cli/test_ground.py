@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.bundle.contents import Bundle
 from medreasoner_monai.cli.app import app
 from medreasoner_monai.errors import MedReasonerError
-from medreasoner_monai.grounding.session import Grounder
 from tests.dicom.tools import make_ct, make_xray
 from tests.grounding.fakes import MiddleReasoner, grounder
 
@@ -33,7 +33,7 @@ def bundle(untrained_bundle: Path) -> Path:
 def answering(monkeypatch: pytest.MonkeyPatch) -> MiddleReasoner:
     """In place of the bundle's model one that always answers."""
     reasoner = MiddleReasoner()
-    monkeypatch.setattr(Grounder, "open", classmethod(lambda cls, *_: grounder(reasoner)))
+    monkeypatch.setattr(Bundle, "grounder", lambda *_: grounder(reasoner))
     return reasoner
 
 

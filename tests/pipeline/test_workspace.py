@@ -17,7 +17,7 @@ from medreasoner_monai.pipeline.workspace import Workspace
 HOLDER = """
 import sys
 from pathlib import Path
-from medreasoner_monai.workspace import Workspace
+from medreasoner_monai.pipeline.workspace import Workspace
 with Workspace(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.read()

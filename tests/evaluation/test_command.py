@@ -110,7 +110,8 @@ def test_killed_with_sigkill_it_goes_on_and_ends_byte_by_byte_the_same(split: Pa
         return subprocess.run([sys.executable, *driver, *arguments], capture_output=True, text=True, timeout=240)
 
     killing = (
-        "import os, signal, sys; from medreasoner_monai.evaluation import scoring; score = scoring.evaluate_batch; done = []\n"
+        "import os, signal, sys; from medreasoner_monai.evaluation import scoring\n"
+        "score = scoring.evaluate_batch; done = []\n"
         "def die_at_third(*a, **k):\n"
         "    done.append(1)\n"
         "    return score(*a, **k) if len(done) < 3 else os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow
 
-from flows.common import Run, artifact
+from flows.common import Run
 from medreasoner_monai.evaluation import evaluate_stage
+from medreasoner_monai.pipeline.artifacts import Ref
 
 
 @flow(name="evaluate", flow_run_name="evaluate {name}")
-def evaluate(run: Run, dataset: Path, model: Path, name: str, blank: bool = False) -> Path:
+def evaluate(run: Run, dataset: Ref, model: Ref, name: str, blank: bool = False) -> Ref:
     """Score a model; ``blank`` hides the pictures from it."""
-    return evaluate_stage.evaluate_model(
-        run.context, artifact(dataset), artifact(model), name, blank=blank
-    ).artifact.path
+    data, scored = run.artifact(dataset), run.artifact(model)
+    return evaluate_stage.evaluate_model(run.context, data, scored, name, blank=blank).artifact.ref

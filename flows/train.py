@@ -15,8 +15,10 @@ from flows.merge import merge
 
 
 @flow(name="train", log_prints=False)
-def train(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Curate, cold start, GRPO and merge what has changed, and return the merged model's folder.
+def train(
+    config: Path, workspace: Path, overrides: tuple[str, ...] = (), fresh: tuple[str, ...] = (), reason: str = ""
+) -> Path:
+    """Curate, cold start, GRPO and merge what nothing made before stands for; return the merged model's folder.
 
     Parameters
     ----------
@@ -26,9 +28,13 @@ def train(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> Pat
         Where artifacts and tracking go.
     overrides:
         ``section.key=value`` each.
+    fresh:
+        Stages to run again although their artifacts exist, such as ``grpo``.
+    reason:
+        Why, for the run's record.
     """
-    run = Run(config=config, workspace=workspace, overrides=overrides)
-    with run.context.workspace.held():
+    asked = Run(config=config, workspace=workspace, overrides=overrides, fresh=fresh)
+    with asked.recorded("train", reason) as run:
         dataset = curate(run)
         started = cold_start(run, dataset, base(run, dataset))
-        return merge(run, started, grpo(run, dataset, started))
+        return run.artifact(merge(run, started, grpo(run, dataset, started))).path

@@ -30,8 +30,8 @@ class ArtifactError(MedReasonerError):
     """An artifact is missing, damaged or not of the expected kind."""
 
 
-class WorkspaceBusyError(InputError):
-    """Another process is running in the workspace."""
+class RemoteStoreError(MedReasonerError):
+    """The store that machines share cannot be reached, read or written."""
 
 
 class StageFailedError(MedReasonerError):

@@ -21,7 +21,15 @@ from medreasoner_monai.pipeline.workspace import Workspace
 from medreasoner_monai.settings.config import Settings, load_settings
 
 
-def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live: bool) -> dict[str, Any]:
+def run_chain(
+    config: Path,
+    workspace: Path,
+    overrides: tuple[str, ...],
+    *,
+    fresh: tuple[str, ...] = (),
+    reason: str = "",
+    live: bool,
+) -> dict[str, Any]:
     """Run the chain and return the content of ``summary.json``.
 
     Raises
@@ -39,7 +47,7 @@ def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live
     with _prepared(settings, config, workspace, live=live) as (console, space):
         from flows.retrain import retrain
 
-        summary: dict[str, Any] = retrain(config, space.root, overrides)
+        summary: dict[str, Any] = retrain(config, space.root, overrides, fresh, reason)
     tell(console, summary, workspace, time.monotonic() - started)
     return summary
 
@@ -66,8 +74,6 @@ def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, l
 def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) -> Iterator[tuple[Console, Workspace]]:
     """The workspace free, Prefect running, progress shown."""
     space = Workspace(workspace)
-    with space.held():
-        pass  # Refuse at once; the flow takes hold of it again for as long as it works.
     quiet_environment(None if settings.tracking.prefect_api_url else space.prefect_home)
     console = Console(stderr=True)
     console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)

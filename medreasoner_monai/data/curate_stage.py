@@ -17,13 +17,22 @@ from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.data.sources import Reject, parquet_samples, phantom_samples
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.settings.config import ParquetSource, PhantomSource
 
 SPLITS = ("train", "val", "test")
 REJECTS = "rejects.parquet"
+STAGE = Stage(
+    "curate",
+    "dataset",
+    version=1,
+    code=("data.sources", "data.schema"),
+    libraries=("numpy", "pillow", "pyarrow", "opencv-python-headless"),
+)
 SYNTHETIC = (
     "Synthetic phantoms drawn by this software, with exact masks. No patient was involved; figures on them say how "
     "the chain works, not how it would do on patients."
@@ -37,13 +46,12 @@ def curate(context: Context) -> Artifact:
     if isinstance(source, ParquetSource):
         for name in SPLITS:
             path = getattr(source, name)
-            if path is not None:
-                settings[f"{name}_sha256"] = _digest(path)
+            settings[name] = None if path is None else _digest(path)
 
     def make(draft: Draft, watch: Watch) -> None:
         curate_into(draft, source, watch)
 
-    return context.stage("dataset", make, inputs={}, settings=settings, title="curate")
+    return context.stage(STAGE, make, inputs={}, settings=settings)
 
 
 def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: Watch) -> None:

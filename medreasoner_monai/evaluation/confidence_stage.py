@@ -20,12 +20,22 @@ from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, write
 from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import folder_digest
 
 VALIDATION = "validation.parquet"
+STAGE = Stage(
+    "confidence",
+    "confidence",
+    version=1,
+    code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "evaluation.abstention", "reasoners.hf"),
+    libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
+    numeric=True,
+)
 
 
 def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluation | None:
@@ -39,7 +49,6 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
         return None
     settings = chosen.model_dump(mode="json") | {
         "model": folder_digest(model.path),
-        "threads": context.threads,
         "weights": weights_digests(chosen.segmenters),
     }
 
@@ -86,7 +95,7 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
         }
         track(context, draft, "agreed answers")
 
-    return Evaluation(context.stage("confidence", make, inputs={"dataset": dataset, "model": model}, settings=settings))
+    return Evaluation(context.stage(STAGE, make, inputs={"dataset": dataset, "model": model}, settings=settings))
 
 
 def threshold(validation: Sequence[Record], test: Sequence[Record], wanted: float) -> dict[str, Any]:

@@ -14,9 +14,20 @@ from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_
 from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
+
+STAGE = Stage(
+    "evaluate",
+    "evaluation",
+    version=1,
+    code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "reasoners.hf"),
+    libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
+    numeric=True,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,6 @@ def evaluate_model(
     settings = context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
         "model": folder_digest(folder),
         "blank": blank,
-        "threads": context.threads,
         "weights": weights_digests(context.settings.evaluate.segmenters),
     }
 
@@ -69,7 +79,7 @@ def evaluate_model(
         evaluate_into(context, draft, dataset, folder, watch, blank=blank)
         track(context, draft, name)
 
-    artifact = context.stage("evaluation", make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
+    artifact = context.stage(STAGE, make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
     return Evaluation(artifact)
 
 

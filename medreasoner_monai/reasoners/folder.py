@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.files import file_digest, write_json
+from medreasoner_monai.files import remembered_digest, write_json
 from medreasoner_monai.pipeline.artifacts import MANIFEST
 from medreasoner_monai.task.geometry import Frame
 
@@ -73,7 +73,7 @@ def folder_digest(folder: Path) -> str:
             NOTE,
         )
         if path.is_file() and counts:
-            total.update(f"{path.name}\x1f{file_digest(path)}\n".encode())
+            total.update(f"{path.name}\x1f{remembered_digest(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -45,6 +45,29 @@ def champion(tracking: Tracking, name: str) -> Version | None:
     return version
 
 
+def registered_digests(tracking: Tracking) -> set[str]:
+    """Digests of every model version of the registry, whatever its name and aliases.
+
+    Raises
+    ------
+    MedReasonerError
+        If the registry cannot be asked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found: set[str] = set()
+    token: str | None = None
+    try:
+        while True:
+            page = tracking.client.search_model_versions(max_results=1000, page_token=token)
+            found.update(v.tags["digest"] for v in page if "digest" in v.tags)
+            token = page.token
+            if not token:
+                return found
+    except MlflowException as error:
+        raise MedReasonerError(f"the model registry at {tracking.uri} cannot be asked: {error}") from None
+
+
 def register(tracking: Tracking, name: str, folder: Path, digest: str, run_id: str | None) -> Version:
     """The version of a merged folder, made unless that very model is registered; alias ``candidate``."""
     client = tracking.client

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.pipeline.tracking import TrackedRun
 from medreasoner_monai.training.follow import Follower
 from medreasoner_monai.training.rows import measured

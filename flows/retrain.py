@@ -12,7 +12,7 @@ from flows.cold_start import cold_start
 from flows.common import Run
 from flows.confidence import confidence
 from flows.curate import curate
-from flows.evaluate import evaluate
+from flows.evaluate import Scored, evaluate_all
 from flows.gate import gate
 from flows.ground import ground
 from flows.grpo import grpo
@@ -49,12 +49,13 @@ def retrain(
         started = cold_start(run, dataset, start)
         shards = grpo(run, dataset, started)
         model = merge(run, started, shards)
-        scores = {
-            BLANK: evaluate(run, dataset, model, "blank image", blank=True),
-            BASE: evaluate(run, dataset, start, "base"),
-            COLD_START: evaluate(run, dataset, started, "cold start"),
-            FINAL: evaluate(run, dataset, model, "GRPO"),
+        models = {
+            BLANK: Scored(model, "blank image", blank=True),
+            BASE: Scored(start, "base"),
+            COLD_START: Scored(started, "cold start"),
+            FINAL: Scored(model, "GRPO"),
         }
+        scores = evaluate_all(run, dataset, models)
         agreement = confidence(run, dataset, model)
         decision = gate(run, dataset, model, scores[FINAL], scores[BLANK])
         bundle = grounding = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -231,4 +232,5 @@ def _table(columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    # Piped to a file or a program, rows are not folded to a terminal that is not there.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)

@@ -66,21 +66,31 @@ def evaluate_model(
     blank:
         Show a black picture in place of each image.
     """
-    from medreasoner_monai.reasoners.folder import folder_digest
-
     folder = model if isinstance(model, Path) else model.path
-    settings = context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
-        "model": folder_digest(folder),
-        "blank": blank,
-        "weights": weights_digests(context.settings.evaluate.segmenters),
-    }
 
     def make(draft: Draft, watch: Watch) -> None:
         evaluate_into(context, draft, dataset, folder, watch, blank=blank)
         track(context, draft, name)
 
+    settings = deciding(context, folder, blank)
     artifact = context.stage(STAGE, make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
     return Evaluation(artifact)
+
+
+def is_busy(context: Context, dataset: Artifact, model: Artifact, *, blank: bool = False) -> bool:
+    """Whether another process or machine seems to be doing that evaluation."""
+    return context.busy(STAGE, {"dataset": dataset}, deciding(context, model.path, blank))
+
+
+def deciding(context: Context, folder: Path, blank: bool) -> dict[str, Any]:
+    """What decides an evaluation besides the data set."""
+    from medreasoner_monai.reasoners.folder import folder_digest
+
+    return context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
+        "model": folder_digest(folder),
+        "blank": blank,
+        "weights": weights_digests(context.settings.evaluate.segmenters),
+    }
 
 
 def evaluate_into(

@@ -96,6 +96,12 @@ class Context:
             self.workspace.runs.note_artifact(self.run, title or stage.name, made.artifact, reused=made.reused)
         return made.artifact
 
+    def busy(self, stage: Stage, inputs: Mapping[str, Artifact], settings: Any) -> bool:
+        """Whether another process or machine seems to be making that artifact; then other work may come first."""
+        store = self.workspace.store
+        key = stage.key({name: artifact.digest for name, artifact in inputs.items()}, settings)
+        return store.find(stage.kind, key) is None and store.busy(stage.kind, key)
+
     def _is_fresh(self, stage: Stage, title: str | None) -> bool:
         wanted = stage.name in self.fresh and (title or stage.name) not in self._done
         if wanted:

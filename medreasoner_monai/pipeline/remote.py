@@ -24,7 +24,7 @@ from medreasoner_monai.pipeline.lease import hold_lease
 
 log = logging.getLogger("medreasoner")
 
-CURRENT = "current.json"
+CURRENT, LEASE = "current.json", "lease.json"
 _INSTALL = {"s3": "s3", "s3a": "s3", "sftp": "sftp", "ssh": "sftp"}
 """Extras of this package that bring what a protocol needs."""
 
@@ -157,7 +157,7 @@ class Remote:
         self, name: str, who: Mapping[str, Any], made: Callable[[], bool], note: Callable[[str], None]
     ) -> AbstractContextManager[None]:
         """Hold the right to make ``<kind>-<key>``; see :func:`~medreasoner_monai.pipeline.lease.hold_lease`."""
-        return hold_lease(self, f"{name}/lease.json", who, made, note)
+        return hold_lease(self, f"{name}/{LEASE}", who, made, note)
 
     def fresh_connection(self) -> Remote:
         """The same store over a connection of its own, for another thread."""

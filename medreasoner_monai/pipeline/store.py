@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from medreasoner_monai.errors import ArtifactError, InputError, RemoteStoreError
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact, Ref, write_manifest
-from medreasoner_monai.pipeline.remote import Remote
+from medreasoner_monai.pipeline.remote import LEASE, Remote
 
 log = logging.getLogger("medreasoner")
 
@@ -122,6 +122,18 @@ class Store:
             holder.unlink(missing_ok=True)
         finally:
             lock.release()
+
+    def busy(self, kind: str, key: str) -> bool:
+        """Whether somebody else seems to be making the artifact of a key; a machine that died may still seem to."""
+        name = f"{kind}-{key}"
+        lock = FileLock(self.root / "locks" / f"{name}.lock")
+        if Path(lock.lock_file).is_file():
+            try:
+                with lock.acquire(timeout=0):
+                    pass
+            except (Timeout, OSError):
+                return True
+        return self.remote is not None and bool(self._ask(lambda remote: remote.read(f"{name}/{LEASE}") is not None))
 
     @contextmanager
     def make(

@@ -18,6 +18,7 @@ from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.processes import die_with_parent
 from medreasoner_monai.training.failures import ERRORS
 from medreasoner_monai.training.launch import METRICS, RANK_LOG
+from medreasoner_monai.training.merging.source import PROBE
 from medreasoner_monai.training.rows import finite_values
 
 Job = dict[str, Any]
@@ -68,15 +69,16 @@ def _own_log(path: Path) -> None:
             os.dup2(log.fileno(), stream.fileno())
 
 
-def last_checkpoint(folder: Path) -> str | None:
+def last_checkpoint(folder: Path, *, probed: bool = False) -> str | None:
     """The newest whole checkpoint in a trainer's folder; halves that a kill left behind are passed over.
 
-    A checkpoint counts when its ``trainer_state.json`` is there: the trainer writes it last.
+    A checkpoint counts when its ``trainer_state.json`` is there: the trainer writes it last. With ``probed`` it must
+    also hold the probe, which a callback writes after that.
     """
     if not folder.is_dir():
         return None
     for path in folder.glob("checkpoint-*"):
-        if not whole(path):
+        if not whole(path, probed=probed):
             # Several ranks look at once; the first to see it moves it.
             try:
                 path.rename(path.with_name(f"broken-{path.name}-{os.getpid()}"))
@@ -85,13 +87,27 @@ def last_checkpoint(folder: Path) -> str | None:
     return get_last_checkpoint(str(folder))
 
 
-def whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end."""
+def whole(checkpoint: Path, *, probed: bool = False) -> bool:
+    """Whether a checkpoint was written to its end, with ``probed`` including the live model's probe."""
+    step = _step(checkpoint)
+    return step is not None and (not probed or (checkpoint / f"global_step{step}" / PROBE).is_file())
+
+
+def reached(checkpoint: str | None, steps: int) -> bool:
+    """Whether a checkpoint is that of the last of ``steps`` steps, behind which nothing is left to train.
+
+    To be asked before a trainer is resumed: transformers looks for the end only after a step, and would take one more.
+    """
+    step = None if checkpoint is None else _step(Path(checkpoint))
+    return step is not None and step >= steps
+
+
+def _step(checkpoint: Path) -> int | None:
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
+        step: int = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    return step
 
 
 class Report(TrainerCallback):

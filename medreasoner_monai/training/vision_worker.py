@@ -22,6 +22,7 @@ from medreasoner_monai.data.schema import Sample, read_split
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.starter import number_code
 from medreasoner_monai.task.geometry import convert
+from medreasoner_monai.training.attempt import check_current
 from medreasoner_monai.training.dataset import model_picture
 from medreasoner_monai.training.throughput import Throughput
 from medreasoner_monai.training.worker import Report, last_checkpoint, main, reached
@@ -174,6 +175,7 @@ def train(job: dict[str, Any]) -> None:
         load_weights(module, Path(checkpoint) / "model.safetensors", strict=True)
     elif settings["steps"]:  # 0 would be taken for "as many as three epochs have"
         trainer.train(resume_from_checkpoint=checkpoint)
+    check_current()
     out = Path(job["out"])
     model.save_pretrained(out)
     processor.save_pretrained(out)

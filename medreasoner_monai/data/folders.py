@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from medreasoner_monai.data.schema import Sample
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.task.keypoints import key_points, mask_box
@@ -32,6 +32,7 @@ def folder_samples(folder: Path) -> Iterator[Sample | Reject]:
     InputError
         If the folder has no ``images`` and ``masks`` with pictures in them.
     """
+    ids = Ids()
     for image_path, mask_paths in _pairs(folder):
         try:
             image = read_picture(image_path)
@@ -53,7 +54,9 @@ def folder_samples(folder: Path) -> Iterator[Sample | Reject]:
                     rows, cols = image.shape[:2]
                     yield Reject(path.name, f"the mask is {mask.shape[1]} x {mask.shape[0]}, its image {cols} x {rows}")
                     continue
-                yield _sample(image_path.stem, image, target, mask)
+                sample = _sample(image_path.stem, image, target, mask)
+                reason = ids.refuse(sample.id, path.name)
+                yield sample if reason is None else Reject(path.name, reason)
 
 
 def folder_digest(folder: Path) -> str:

@@ -159,6 +159,17 @@ def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, 
     return image, question, box, points
 
 
+def has_id(row: dict[str, Any]) -> bool:
+    """Whether a row names its sample."""
+    return bool((row.get("extra_info") or {}).get("id"))
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a curated split."""
+    info = pq.ParquetFile(path).read(columns=["extra_info.id"])["extra_info"]
+    return [row["id"] for row in info.to_pylist()]
+
+
 def _identify(row: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
     info = row.get("extra_info") or {}
     return info, f"{where}, sample {info.get('id') or '(no id)'}"

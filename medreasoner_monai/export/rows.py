@@ -14,7 +14,7 @@ from PIL import Image
 
 from medreasoner_monai.data.curate_stage import in_val
 from medreasoner_monai.data.schema import encode_png, read_rows
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import PLACEHOLDERS, Model
 from medreasoner_monai.pipeline.progress import Watch
@@ -92,7 +92,14 @@ class Splits:
 
 
 def exported(
-    splits: Splits, name: str, model: Model, handed: Handed, watch: Watch, *, answered: bool
+    splits: Splits,
+    name: str,
+    model: Model,
+    handed: Handed,
+    watch: Watch,
+    *,
+    answered: bool,
+    ids: Ids | None = None,
 ) -> Iterator[Row | Reject]:
     """The rows of a split in order, and a reject in the place of each that cannot be exported.
 
@@ -102,11 +109,15 @@ def exported(
         What the neighbour does to a picture before the processor gets it.
     answered:
         With the assistant's turn, for SFT.
+    ids:
+        Those of the splits that were exported before, to which this one's are added; a row that has one is a reject.
     """
-    total = splits.count(name)
+    total, ids = splits.count(name), Ids() if ids is None else ids
     for done, (where, stored) in enumerate(splits.rows(name), 1):
         try:
-            yield _row(where, stored, model, handed, answered)
+            made = _row(where, stored, model, handed, answered)
+            reason = ids.refuse(made.about["id"], where)
+            yield made if reason is None else Reject(where, reason)
         except InputError as error:
             yield Reject(where, str(error))
         if done % 16 == 0:

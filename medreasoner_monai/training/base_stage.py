@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data import schema
+from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
@@ -16,6 +17,7 @@ from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, write_note
 from medreasoner_monai.reasoners.starter import build
 from medreasoner_monai.task.answer import render
+from medreasoner_monai.training.finish import keep
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 
@@ -45,7 +47,7 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
         raw = draft.scratch / "raw"
         if not (raw / "built.json").is_file():
             size = build(raw, texts(dataset.path / "train.parquet"), model.starter)
-            (raw / "built.json").write_text(json.dumps(size))
+            write_json(raw / "built.json", size)
         draft.facts.update(json.loads((raw / "built.json").read_text()))
         job = {
             "model": str(raw),
@@ -62,7 +64,7 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
                 watch.step(int(values["step"]), int(values["total"]), **pick(values, "loss"))
 
             run_worker(WORKER, job, draft.scratch, row, note=watch.warn)
-            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            keep(METRICS, draft.scratch, draft.path)
             run.curves(read_rows(draft.path / METRICS))
         write_note(draft.path, prompt=model.prompt, stage="base", dataset=dataset.digest)
 
@@ -80,7 +82,8 @@ def adopt(context: Context, folder: Path) -> Artifact:
     def make(draft: Draft, watch: Watch) -> None:
         for path in sorted(folder.iterdir()):
             link = draft.path / path.name
-            if path.is_file() and not link.exists():
+            if path.is_file():
+                link.unlink(missing_ok=True)  # of an attempt before this one
                 link.symlink_to(path.resolve())
         if limit is not None:
             limited = draft.scratch / "processor"

@@ -8,7 +8,7 @@ from medreasoner_monai.pipeline.progress import Watch, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import write_note
-from medreasoner_monai.training.finish import best_checkpoint, save_whole
+from medreasoner_monai.training.finish import best_checkpoint, keep, save_whole
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 
@@ -51,7 +51,7 @@ def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
                 )
 
             run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
-            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            keep(METRICS, draft.scratch, draft.path)
             run.curves(read_rows(draft.path / METRICS))
         best = best_checkpoint(draft.scratch / "checkpoints")
         draft.facts["step"] = int(best.name.rpartition("-")[2])

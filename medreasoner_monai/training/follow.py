@@ -9,6 +9,7 @@ from pathlib import Path
 from medreasoner_monai.pipeline.progress import Watch
 from medreasoner_monai.pipeline.tracking import TrackedRun
 from medreasoner_monai.training.alarms import ALARMS, Alarm, AlarmLog, read_alarms, write_alarms
+from medreasoner_monai.training.finish import keep
 from medreasoner_monai.training.launch import COMPLETIONS, Row, Tail
 
 PICTURE_ALARMS = "picture_alarms.jsonl"
@@ -87,8 +88,7 @@ class Follower:
         """The training is done: its contact sheets go to the artifact."""
         self.poll()
         for sheet in sorted((self.scratch / SHEETS).glob("*.png")):
-            (self.keep / SHEETS).mkdir(exist_ok=True)
-            sheet.replace(self.keep / SHEETS / sheet.name)
+            keep(f"{SHEETS}/{sheet.name}", self.scratch, self.keep)
 
 
 def _identity(alarm: Alarm) -> Alarm:

@@ -12,7 +12,7 @@ from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
-from medreasoner_monai.training.finish import best_checkpoint
+from medreasoner_monai.training.finish import best_checkpoint, keep
 from medreasoner_monai.training.launch import COMPLETIONS, METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 
@@ -52,9 +52,9 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
                 watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "eval_reward", "kl"))
 
             run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
-            (draft.scratch / METRICS).replace(draft.path / METRICS)
-            if (draft.scratch / COMPLETIONS).is_file():
-                (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)
+            keep(METRICS, draft.scratch, draft.path)
+            keep(COMPLETIONS, draft.scratch, draft.path)
+            if (draft.path / COMPLETIONS).is_file():
                 run.file(draft.path / COMPLETIONS)
             run.curves(read_rows(draft.path / METRICS))
         best = best_checkpoint(draft.scratch / "checkpoints")

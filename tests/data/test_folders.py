@@ -77,3 +77,13 @@ def test_the_digest_follows_the_content(folder: Path) -> None:
     assert folder_digest(folder) == before
     save(folder / "masks" / "01_CT_abdomen_liver.png", np.full((40, 60), 255, dtype=np.uint8))
     assert folder_digest(folder) != before
+
+
+def test_two_masks_of_one_target_are_not_taken_for_one_another(folder: Path) -> None:
+    other = np.zeros((40, 60), dtype=np.uint8)
+    other[1:4, 1:4] = 255
+    save(folder / "masks" / "01_CT_abdomen_left kidney.png", other)
+    samples = [s for s in folder_samples(folder) if isinstance(s, Sample)]
+    (reject,) = (s for s in folder_samples(folder) if isinstance(s, Reject))
+    assert sorted(s.id for s in samples) == ["01_CT_abdomen-left-kidney", "01_CT_abdomen-liver"]
+    assert "another sample in 01_CT_abdomen_left kidney.png has this id" in reject.reason

@@ -85,6 +85,14 @@ def test_killed_and_restarted_it_ends_byte_by_byte_the_same(
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 
+def test_a_sample_whose_id_is_taken_is_set_aside(tmp_path: Path) -> None:
+    write_split(tmp_path / "test.parquet", [sample(0), sample(1), sample(2, id="s0")])
+    done = go(tmp_path / "test.parquet", tmp_path / "out")
+    assert [r.id for r in done.records] == ["s0", "s1"] and done.metrics["rejects"] == 1
+    (reject,) = json.loads((tmp_path / "out" / "rejects.json").read_text())
+    assert reject["where"] == "test.parquet row 2" and "another sample in test.parquet row 0" in reject["reason"]
+
+
 def test_the_table_of_samples_says_what_it_is_of(split: Path, tmp_path: Path) -> None:
     go(split, tmp_path / "t")
     about = json.loads(pq.read_schema(tmp_path / "t" / "samples.parquet").metadata[ABOUT])

@@ -12,8 +12,8 @@ from medreasoner_monai.data.curate_stage import REJECTS, SPLITS, SYNTHETIC, cura
 from medreasoner_monai.data.schema import SCHEMA, Sample, read_split, to_row, write_split
 from medreasoner_monai.data.sources import phantom_samples
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.settings.config import ParquetSource, PhantomSource
 from tests.samples import sample
 

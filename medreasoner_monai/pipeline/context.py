@@ -12,7 +12,7 @@ from typing import Any
 from medreasoner_monai.pipeline.artifacts import Artifact, Draft
 from medreasoner_monai.pipeline.progress import LogWatch, Terminal, Watch
 from medreasoner_monai.pipeline.stage import run_stage
-from medreasoner_monai.pipeline.tracking import Tracking
+from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.pipeline.workspace import Workspace
 from medreasoner_monai.settings.config import Settings
 
@@ -34,6 +34,8 @@ class Context:
     tracking: Tracking = field(repr=False)
     reused: set[str] = field(default_factory=set, repr=False)
     """Keys of the artifacts that were found, not made."""
+    parent_run: TrackedRun | None = field(default=None, repr=False)
+    """The MLflow run that the stages' runs are shown below."""
 
     @property
     def threads(self) -> int:
@@ -91,5 +93,6 @@ def open_context(config: Path, workspace: Path, overrides: tuple[str, ...] = ())
         settings.tracking.mlflow_uri or space.mlflow_uri,
         settings.tracking.experiment,
         None if settings.tracking.mlflow_uri else space.mlflow_artifacts,
+        space.root / "mlflow" / "unsent",
     )
     return Context(settings, space, tracking)

@@ -44,6 +44,10 @@ class StoppedError(MedReasonerError):
     exit_code = 143
 
 
+class RegistryError(MedReasonerError):
+    """The model registry does not answer or refuses; nothing is known about what it holds."""
+
+
 class EndpointError(MedReasonerError):
     """A model that is served elsewhere stays away, or sends what is no completion."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.common import Run, artifact
 from medreasoner_monai.evaluation import evaluate_stage
+from medreasoner_monai.pipeline.prefect_flow import flow
 
 
 @flow(name="evaluate", flow_run_name="evaluate {name}")

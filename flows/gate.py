@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.common import Run, artifact, evaluation
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.registry import gate_stage
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.common import Run, artifact
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.training import grpo_stage
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.common import Run, artifact, evaluation
 from medreasoner_monai.bundle import package_stage
+from medreasoner_monai.pipeline.prefect_flow import flow
 
 
 @flow(name="package")

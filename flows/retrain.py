@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.base import base
@@ -20,8 +19,10 @@ from flows.grpo import grpo
 from flows.merge import merge
 from flows.package import package
 from flows.report import report
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL
 from medreasoner_monai.report.report_stage import Finished
+from medreasoner_monai.training.preflight import check_run
 
 
 @flow(name="retrain", log_prints=False)
@@ -38,7 +39,9 @@ def retrain(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> d
         ``section.key=value`` each.
     """
     run = Run(config=config, workspace=workspace, overrides=overrides)
+    check_run(run.context.settings, workspace)
     with run.context.workspace.held():
+        run.context.tracking.replay()
         dataset = curate(run)
         start = base(run, dataset)
         started = cold_start(run, dataset, start)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.base import base
 from flows.cold_start import cold_start
 from flows.common import Run
 from flows.curate import curate
 from flows.grpo import grpo
 from flows.merge import merge
+from medreasoner_monai.pipeline.prefect_flow import flow
+from medreasoner_monai.training.preflight import check_training
 
 
 @flow(name="train", log_prints=False)
@@ -28,7 +28,9 @@ def train(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> Pat
         ``section.key=value`` each.
     """
     run = Run(config=config, workspace=workspace, overrides=overrides)
+    check_training(run.context.settings, workspace)
     with run.context.workspace.held():
+        run.context.tracking.replay()
         dataset = curate(run)
         started = cold_start(run, dataset, base(run, dataset))
         return merge(run, started, grpo(run, dataset, started))

@@ -34,6 +34,10 @@ class WorkspaceBusyError(InputError):
     """Another process is running in the workspace."""
 
 
+class DiskFullError(InputError):
+    """A disk or a quota is full. Nothing is lost: the same command goes on when there is room."""
+
+
 class StageFailedError(MedReasonerError):
     """A stage's own process ended with an error."""
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 
 from medreasoner_monai.errors import ArtifactError, MedReasonerError, RegistryError
 from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.pipeline.explain import explain_error
 from medreasoner_monai.pipeline.mlflow_store import error_code
 from medreasoner_monai.pipeline.send import reason
 from medreasoner_monai.pipeline.tracking import Tracking
@@ -121,12 +122,13 @@ def _asking(tracking: Tracking, what: str) -> Iterator[None]:
         tracking.store.check()
         yield
         tracking.store.check()
-    except MedReasonerError:
-        raise
     except Exception as error:
-        raise RegistryError(
-            f"the model registry at {tracking.store.shown} could not be {what} ({reason(error)}); nothing was promoted. "
-            "Once it answers, the same command goes on with the gate"
+        known = explain_error(error)
+        if known is error:
+            raise
+        raise known or RegistryError(
+            f"the model registry at {tracking.store.shown} could not be {what} ({reason(error)}); nothing was "
+            "promoted. Once it answers, the same command goes on with the gate"
         ) from error
 
 
@@ -188,8 +190,9 @@ def _fetch(tracking: Tracking, found: Any, cache: Path) -> Path:
     there = Artifact.open(partial / FOLDER, "model", verify=True).digest
     if there != digest:
         raise ArtifactError(
-            f"version {found.version} of {found.name} on {tracking.store.shown} has the digest {there[:12]}, registered "
-            f"was {digest[:12]}; its artifacts were changed: remove the alias '{CHAMPION}' or register the model again"
+            f"version {found.version} of {found.name} on {tracking.store.shown} has the digest {there[:12]}, "
+            f"registered was {digest[:12]}; its artifacts were changed: remove the alias '{CHAMPION}', or register the "
+            "model again"
         )
     (partial / FOLDER).replace(folder)
     partial.rmdir()

@@ -58,6 +58,7 @@ class Run(BaseModel):
         """Open a run of a chain, and write down how it ends."""
         context = self.context
         import_earlier(context.workspace)
+        context.tracking.replay()
         runs = context.workspace.runs
         deployed = deployment.name
         record = runs.start(
@@ -70,8 +71,14 @@ class Run(BaseModel):
             reason=reason,
             flow_run=flow_run.get_id(),
         )
+        run = self.model_copy(update={"id": record.id})
         with runs.recorded(record.id):
-            yield self.model_copy(update={"id": record.id})
+            parent = run.context.parent_run
+            assert parent is not None, "a context with a run has a parent run"
+            with parent.ending():
+                yield run
+            with runs.changed(record.id) as written:
+                written.mlflow_run = parent.id
 
 
 @cache

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from prefect import flow
-
 from flows.common import Run
 from medreasoner_monai.evaluation import evaluate_stage
 from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 
 
 class Scored(NamedTuple):

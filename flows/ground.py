@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from flows.common import Run
 from medreasoner_monai.bundle import ground_stage
 from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 
 
 @flow(name="ground")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from flows.base import base
 from flows.cold_start import cold_start
 from flows.common import Run
@@ -19,8 +17,11 @@ from flows.grpo import grpo
 from flows.merge import merge
 from flows.package import package
 from flows.report import report
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL
 from medreasoner_monai.report.report_stage import Finished
+from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.training.preflight import check_run
 
 
 @flow(name="retrain", log_prints=False)
@@ -42,6 +43,7 @@ def retrain(
     reason:
         Why, for the run's record.
     """
+    check_run(load_settings(config, overrides), workspace)
     asked = Run(config=config, workspace=workspace, overrides=overrides, fresh=fresh)
     with asked.recorded("retrain", reason) as run:
         dataset = curate(run)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.base import base
 from flows.cold_start import cold_start
 from flows.common import Run
 from flows.curate import curate
 from flows.grpo import grpo
 from flows.merge import merge
+from medreasoner_monai.pipeline.prefect_flow import flow
+from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.training.preflight import check_training
 
 
 @flow(name="train", log_prints=False)
@@ -33,6 +34,7 @@ def train(
     reason:
         Why, for the run's record.
     """
+    check_training(load_settings(config, overrides), workspace)
     asked = Run(config=config, workspace=workspace, overrides=overrides, fresh=fresh)
     with asked.recorded("train", reason) as run:
         dataset = curate(run)

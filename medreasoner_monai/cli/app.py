@@ -11,7 +11,7 @@ import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, train
-from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
     help=f"Grounded medical reasoning: train, evaluate, package and ask.\n\n{RESEARCH_USE}",
@@ -124,9 +124,12 @@ def main() -> None:
     log.setLevel(logging.INFO)
     try:
         app()
-    except MedReasonerError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.secho("stopped; the same command goes on from here", err=True)
         raise SystemExit(130) from None
+    except Exception as error:
+        known = explain_error(error)
+        if known is None:
+            raise
+        typer.secho(f"error: {known}", fg="red", err=True)
+        raise SystemExit(known.exit_code) from None

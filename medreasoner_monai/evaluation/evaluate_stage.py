@@ -126,11 +126,12 @@ def evaluate_into(
 
 def track(context: Context, draft: Draft, name: str) -> None:
     """Log the figures and keep the files in MLflow."""
-    run = context.tracking.run(f"evaluation: {name}", draft.scratch, {"stage": "evaluation", "reasoner": name})
+    tags = {"stage": "evaluation", "reasoner": name}
+    run = context.tracking.run(f"evaluation: {name}", draft.scratch, tags, parent=context.parent_run)
     metrics = json.loads((draft.path / METRICS).read_text(encoding="utf-8"))
-    run.figures({n: v["mean"] for n, v in metrics["overall"].items()} | pick(metrics, "failure_rate"))
-    run.file(draft.path / METRICS)
-    run.finish()
+    with run.ending():
+        run.figures({n: v["mean"] for n, v in metrics["overall"].items()} | pick(metrics, "failure_rate"))
+        run.file(draft.path / METRICS)
     draft.facts["mlflow_run"] = run.id
 
 

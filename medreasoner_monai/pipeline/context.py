@@ -14,7 +14,7 @@ from medreasoner_monai.pipeline.progress import LogWatch, Terminal, Watch
 from medreasoner_monai.pipeline.remote import Remote
 from medreasoner_monai.pipeline.stage import Stage, run_stage
 from medreasoner_monai.pipeline.store import Draft
-from medreasoner_monai.pipeline.tracking import Tracking
+from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.pipeline.workspace import Workspace
 from medreasoner_monai.settings.config import Settings, load_settings
 
@@ -44,8 +44,10 @@ class Context:
     tracking: Tracking = field(repr=False)
     run: str | None = None
     fresh: frozenset[str] = frozenset()
+    parent_run: TrackedRun | None = field(default=None, repr=False)
+    """The MLflow run that the stages' runs are shown below."""
     _done: set[str] = field(default_factory=set, repr=False)
-    """Digests of what this context made anew on request, once each."""
+    """What this context made anew on request, once each."""
 
     @property
     def threads(self) -> int:
@@ -124,8 +126,12 @@ def open_context(
         settings.tracking.mlflow_uri or space.mlflow_uri,
         settings.tracking.experiment,
         None if settings.tracking.mlflow_uri else space.mlflow_artifacts,
+        space.root / "mlflow" / "unsent",
     )
-    return Context(settings, space, tracking, run, fresh)
+    parent = None
+    if run is not None:
+        parent = tracking.open_parent(settings.name, {"run": run}, space.runs.folder(run))
+    return Context(settings, space, tracking, run, fresh, parent)
 
 
 def open_workspace(settings: Settings, workspace: Path) -> Workspace:

@@ -53,7 +53,8 @@ def judge(
     context: Context, dataset: Artifact, model: Artifact, result: Evaluation, blank: Evaluation
 ) -> dict[str, Any]:
     """The decision as ``decision.json`` holds it; the champion answers the same samples first."""
-    reigning = champion(context.tracking, context.settings.tracking.model_name)
+    cache = context.workspace.root / "champions"
+    reigning = champion(context.tracking, context.settings.tracking.model_name, cache)
     if reigning is not None and reigning.digest == model.digest:
         reigning = None
     theirs = evaluate_model(context, dataset, reigning.folder, "champion") if reigning else None

@@ -193,7 +193,8 @@ def links(context: Context, run: RunRecord) -> dict[str, str]:
         tracking.mlflow_uri if (tracking.mlflow_uri or "").startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
     )
     prefect = (tracking.prefect_api_url or f"http://127.0.0.1:{PREFECT_PORT}/api").removesuffix("/api")
-    found = {"MLflow": f"{mlflow}/#/experiments/{context.tracking.experiment_id}"}
+    experiment = context.tracking.known_experiment()
+    found = {"MLflow": f"{mlflow}/#/experiments/{experiment}" if experiment else f"{mlflow}"}
     if run.flow_run:
         found["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run}"
     return found

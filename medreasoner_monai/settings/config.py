@@ -93,6 +93,9 @@ class TrackingSettings(Section):
     pictures: bool = Field(
         False, description="send training pictures to a configured MLflow; in the workspace they are kept in any case"
     )
+    sample_ids: bool = Field(
+        False, description="send ids of samples to a configured MLflow; otherwise samples are numbered there"
+    )
     experiment: str = "medreasoner"
     model_name: str = "medreasoner"
     prefect_api_url: str | None = None

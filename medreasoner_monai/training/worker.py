@@ -148,7 +148,8 @@ class Report(TrainerCallback):
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         attempt.check_current()
-        row = {"step": state.global_step, "total": state.max_steps, **finite_values(logs)}
+        now = round(time.time(), 3)
+        row = {"step": state.global_step, "total": state.max_steps, "time": now, **finite_values(logs)}
         with self.path.open("a", encoding="utf-8") as f:
             f.write(json.dumps(row) + "\n")
 

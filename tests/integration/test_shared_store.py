@@ -17,11 +17,13 @@ from tests.pipeline.sftp import SftpStore, sftp_store
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(1200)]
 
 
-def start(workspace: Path, server: SftpStore, *program: str) -> subprocess.Popen[str]:
-    options = json.dumps(server.options)
-    settings = [f"store.url={server.url}", f"store.options={options}", "store.lease_seconds=6"]
+def shared(server: SftpStore) -> list[str]:
+    return [f"store.url={server.url}", f"store.options={json.dumps(server.options)}", "store.lease_seconds=6"]
+
+
+def start(workspace: Path, *program: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *program, *settings],
+        [sys.executable, *program],
         env=environment(),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -34,12 +36,12 @@ def test_one_is_killed_and_the_other_finishes(smoke: ChainRun, tmp_path: Path) -
     driver = Path(__file__).with_name("kill_driver.py")
     with sftp_store(tmp_path / "server") as server:
         one, two = tmp_path / "one", tmp_path / "two"
-        dying = start(one, server, str(driver), "GRPO", str(CONFIG), str(one))
+        dying = start(one, str(driver), "GRPO", str(CONFIG), str(one), *shared(server))
         while not (one / "artifacts" / "locks").is_dir():  # it makes the first stage
             assert dying.poll() is None, (tmp_path / "one.log").read_text()
-        code = "import sys; from medreasoner_monai.cli.chain import run_chain; from pathlib import Path; "
-        code += "run_chain(Path(sys.argv[1]), Path(sys.argv[2]), tuple(sys.argv[3:]), live=False)"
-        lasting = start(two, server, "-c", code, str(CONFIG), str(two))
+        options = [part for setting in shared(server) for part in ("--set", setting)]
+        command = ("-m", "medreasoner_monai", "run", "--config", str(CONFIG), "--workspace", str(two), *options)
+        lasting = start(two, *command)
         assert dying.wait(600) == -signal.SIGKILL, (tmp_path / "one.log").read_text()
         assert lasting.wait(900) == 0, (tmp_path / "two.log").read_text()
 

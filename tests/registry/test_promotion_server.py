@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from medreasoner_monai.errors import ArtifactError, RegistryError
-from medreasoner_monai.pipeline.artifacts import Artifact, Store
+from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.pipeline.store import Store
 from medreasoner_monai.pipeline.tracking import Tracking
 from medreasoner_monai.registry.promotion import champion, promote, register
 from tests.mlflow_server import Door

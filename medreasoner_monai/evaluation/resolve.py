@@ -19,6 +19,7 @@ from medreasoner_monai.files import file_digest
 from medreasoner_monai.reasoners.consensus import Sampler
 from medreasoner_monai.reasoners.packaged import is_bundle, verified_model
 from medreasoner_monai.segmenters.registry import Choice
+from medreasoner_monai.segmenters.weights import weights_digest
 
 BLANK = "blank-image:"
 _YARDSTICKS: dict[str, Answerer] = {who.name: who for who in (Truth(), CentreBox())}
@@ -165,12 +166,5 @@ def weights_digests(texts: Sequence[str]) -> dict[str, str]:
     InputError
         If such a file cannot be read.
     """
-    found = {}
-    for text in texts:
-        weights = Choice.read(text).options.get("weights")
-        if weights is not None:
-            try:
-                found[text] = file_digest(Path(weights))
-            except OSError as error:
-                raise InputError(f"segmenter {text!r}: {weights} cannot be read: {error.strerror}") from None
-    return found
+    chosen = {text: Choice.read(text).options.get("weights") for text in texts}
+    return {text: weights_digest(Path(weights)) for text, weights in chosen.items() if weights is not None}

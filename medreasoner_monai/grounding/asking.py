@@ -13,7 +13,7 @@ from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.reasoners.consensus import ask_often
 from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
-from medreasoner_monai.segmenters.protocol import Prompt, Segmenter
+from medreasoner_monai.segmenters.protocol import Prompt, Segmenter, richest
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.task.findings import SliceResult
 from medreasoner_monai.task.geometry import Frame
@@ -204,6 +204,7 @@ class Asker:
         embedded = self.segmenter.embed_many([images[p] for p in needed]) if needed else []
         embeddings = dict(zip(needed, embedded, strict=True))
         encoding = (time.perf_counter() - started) / max(len(needed), 1)
+        kind = richest(self.segmenter.prompt_kinds)
         results = []
         for picture, index, reading in zip(pictures, indices, readings, strict=True):
             if not isinstance(reading.answer, Grounding):
@@ -214,7 +215,7 @@ class Asker:
             frame = Frame(image.shape[1], image.shape[0], "dicom")
             grounding = reading.answer.to(frame)
             voters = [vote.to(frame) for vote in reading.votes] or [grounding]
-            masks = self.segmenter.segment(embeddings[picture], [Prompt(v.box, v.points) for v in voters])
+            masks = self.segmenter.segment(embeddings[picture], [Prompt(v.box, v.points).only(kind) for v in voters])
             # Of several answers the pixels that at least half of them mark, as the evaluation counts them.
             mask = masks[0] if len(masks) == 1 else np.asarray(2 * np.sum(masks, axis=0) >= len(masks))
             seconds = reading.seconds + encoding + time.perf_counter() - started

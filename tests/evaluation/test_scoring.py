@@ -15,6 +15,7 @@ from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.reasoners.protocol import Image, Reading
 from medreasoner_monai.segmenters.baselines import WholeBox
+from medreasoner_monai.segmenters.protocol import Mask, Prompt
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Frame
@@ -133,3 +134,28 @@ def test_parts_share_the_shards_and_the_last_one_has_all(samples: list[Sample], 
     assert run(1, tmp_path / "parts") == whole
     with pytest.raises(InputError, match="k/n"):
         run(4, tmp_path / "parts")
+
+
+def test_prompts_that_a_segmenter_was_not_trained_on_are_left_out_and_said_so(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    class BoxOnly(WholeBox):
+        prompt_kinds = ("box",)
+
+        def segment(self, embedding: Frame, prompts: Sequence[Prompt]) -> list[Mask]:
+            assert all(p.points is None for p in prompts), "points were sent"
+            return super().segment(embedding, prompts)
+
+    class Notes(Silent):
+        notes: list[str] = []  # noqa: RUF012 - one watch, one test
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    found = evaluate(
+        Asked(Truthful(samples, ["s0"])), samples, 7, {"medsam": Embeddings(BoxOnly())}, tmp_path, Notes(), surface=True
+    )
+    assert found is not None
+    assert all(list(record.masks) == ["medsam/box"] for record in found), "unreadable answers included"
+    assert all(name.endswith("/medsam/box") for record in found for name in record.more)
+    assert len(Notes.notes) == 1 and "segmenter medsam: scored from box alone" in Notes.notes[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from medreasoner_monai.grounding.session import Grounder
 from medreasoner_monai.reasoners.protocol import Image, Reading
-from medreasoner_monai.segmenters.protocol import Mask, Prompt
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Mask, Prompt
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Box, Frame, Points
 
@@ -60,6 +60,7 @@ class BoxSegmenter:
 
     name = "box"
     digest = "c" * 64
+    prompt_kinds = PROMPT_KINDS
 
     def __init__(self, least: float = 0.0) -> None:
         self.least = least

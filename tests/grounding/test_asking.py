@@ -146,3 +146,15 @@ def test_a_reasoner_of_one_answer_is_not_asked_for_several() -> None:
 
     with pytest.raises(InputError, match="'single' gives one answer a question"):
         Asker(Single(), BoxSegmenter(), AskSettings(answers=2))  # type: ignore[arg-type]
+
+
+def test_a_segmenter_trained_on_boxes_alone_is_sent_no_points() -> None:
+    class BoxOnly(BoxSegmenter):
+        prompt_kinds = ("box",)
+
+        def segment(self, embedding, prompts):  # type: ignore[no-untyped-def]
+            assert all(p.points is None for p in prompts), "points were sent"
+            return super().segment(embedding, prompts)
+
+    ((_, result),) = Asker(MiddleReasoner(), BoxOnly(), AskSettings()).ask([PICTURE], [0], ["Which?"])
+    assert result.voxels == 400

@@ -16,6 +16,8 @@ from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
 from medreasoner_monai.dicom.repair import repair
 from medreasoner_monai.dicom.slices import Series
+from medreasoner_monai.dicom.spacing import pixel_spacing
+from medreasoner_monai.dicom.values import frame_value
 from medreasoner_monai.dicom.windows import display_notes
 
 _GROUPS = {
@@ -155,7 +157,7 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
             for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
                 if keyword in file.header:
                     delattr(file.header, keyword)
-            if placement.pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
+            if pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
                 del file.header.PixelSpacing
     return done, unusable
 
@@ -165,7 +167,7 @@ def _nonsense(header: Dataset) -> Iterator[str]:
         usable = (
             plane.position is not None,
             plane.axes is not None,
-            placement.pixel_spacing(header, frame) is not None,
+            pixel_spacing(header, frame) is not None,
         )
         for right, (group, keyword), what in zip(usable, _GROUPS.items(), _RIGHT, strict=True):
             if not right and _given(header, frame, group, keyword):
@@ -181,14 +183,14 @@ def _missing(header: Dataset) -> Iterator[str]:
         if not all(_given(header, frame, group, keyword) for frame in range(_different(header))):
             yield f"no {keyword}, which {header.Modality} images must have"
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        size = placement.measure(header, 0, "PixelMeasuresSequence", keyword)
+        size = frame_value(header, 0, "PixelMeasuresSequence", keyword)
         if isinstance(size, int | float) and size <= 0:
             yield f"{keyword} is not positive, left aside"
 
 
 def _grid_notes(header: Dataset) -> Iterator[str]:
     """Pixels that are not square in the patient, or not meant to be shown so."""
-    spacing = placement.pixel_spacing(header)
+    spacing = pixel_spacing(header)
     if spacing is None:
         ratio = header.get("PixelAspectRatio")
         spacing = (ratio[0], ratio[1]) if isinstance(ratio, Sequence) and len(ratio) == 2 else (1, 1)
@@ -202,7 +204,7 @@ def _different(header: Dataset) -> int:
 
 
 def _given(header: Dataset, frame: int, group: str, keyword: str) -> bool:
-    value = placement.measure(header, frame, group, keyword)
+    value = frame_value(header, frame, group, keyword)
     return value is not None and value != "" and value != []
 
 

@@ -28,8 +28,8 @@ def new_uid() -> str:
 
 
 def device_uid(origin: Origin) -> str:
-    """The same for the same reasoner, segmenter and prompt: the device is what gives the same answers."""
-    names = f"{origin.reasoner.digest} {origin.segmenter.digest} {origin.prompt_digest}"
+    """The same for the same reasoner, segmenter, prompt and rendering rule: what gives the same answers."""
+    names = f"{origin.reasoner.digest} {origin.segmenter.digest} {origin.prompt_digest} {origin.rendering_digest}"
     return f"2.25.{uuid.uuid5(_NAMESPACE, names).int}"
 
 

@@ -13,7 +13,6 @@ from medreasoner_monai.dicom.image_library import ImageReference, references
 from medreasoner_monai.dicom.measures import Measures, measure
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import long
 from medreasoner_monai.task.findings import Finding, Origin
 from medreasoner_monai.task.taxonomy import ANATOMICAL_STRUCTURE, Code
@@ -76,7 +75,7 @@ def _region(
         else None,
     }
     number, header = segments.numbers[finding.tracking_uid], segments.header
-    if len(finding.marked) > 1 and in_space(series):
+    if len(finding.marked) > 1 and series.has_frame_of_reference:
         images = [_source(sr.SourceImageForSegmentation, image) for image in references(series, finding.marked)]
         return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=sr.ReferencedSegment(

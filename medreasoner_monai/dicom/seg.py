@@ -14,7 +14,6 @@ from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
@@ -87,7 +86,7 @@ def write_seg(
         _check(series, finding)
     import highdicom as hd
 
-    stacked = len(series) > 1 and not in_space(series)
+    stacked = len(series) > 1 and not series.has_frame_of_reference
     sources = as_stack(series) if stacked else [with_shared_groups(h) for h in series.headers]
     uid = provenance.new_uid()
     try:

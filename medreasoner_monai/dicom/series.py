@@ -24,6 +24,7 @@ from medreasoner_monai.dicom.parts import crowded
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.slices import Series
+from medreasoner_monai.dicom.spacing import pixel_spacing
 from medreasoner_monai.errors import DicomError
 
 __all__ = ["AUTOMATIC", "Series", "choose_series", "find_series"]
@@ -193,7 +194,7 @@ def _faults(series: Series) -> Iterator[str]:
     spaces = {str(h.FrameOfReferenceUID) for h in series.headers if h.get("FrameOfReferenceUID")}
     if len(spaces) > 1:
         yield f"the series mixes {len(spaces)} frames of reference; give one file, or export the parts separately"
-    spacings = [placement.pixel_spacing(series.headers[p.file], p.frame) for p in series.planes]
+    spacings = [pixel_spacing(series.headers[p.file], p.frame) for p in series.planes]
     known = np.asarray([s for s in spacings if s is not None])
     if len(known) and (np.abs(known / known[0] - 1) > _SAME_SPACING).any():
         yield "the series mixes pixel spacings; give one file, or export the parts separately"

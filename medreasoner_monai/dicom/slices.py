@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from medreasoner_monai.dicom import files, placement
+from medreasoner_monai.dicom.display import render_frame
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
+from medreasoner_monai.dicom.rules import AS_STORED, Rule
+from medreasoner_monai.dicom.spacing import calibrated_spacing, pixel_spacing
+from medreasoner_monai.dicom.values import frame_value
+from medreasoner_monai.dicom.view import FrameReference, Orientation, View
 
 _SHORT = 12
 _UID = re.compile(r"[0-9.]{1,64}(#\d+)?")
@@ -120,10 +125,38 @@ class Series:
         number, frame = self.locate(index)
         return files.load(self.paths[number]), frame
 
+    def view(self, index: int, rule: Rule = AS_STORED) -> View:
+        """The slice at ``index`` (from 0) as a model sees it.
+
+        Raises
+        ------
+        DicomError
+            As :meth:`load` and :func:`~medreasoner_monai.dicom.display.render_frame`.
+        """
+        dataset, frame = self.load(index)
+        pixels, voi = render_frame(dataset, frame, rule)
+        plane = self.planes[index]
+        header = self.headers[plane.file]
+        return View(
+            pixels,
+            rule,
+            voi,
+            self.modality,
+            index,
+            Orientation(plane.axes),
+            calibrated_spacing(header, frame),
+            FrameReference(self.uid, str(header.SOPInstanceUID), frame),
+        )
+
     @cached_property
     def in_space(self) -> bool:
         """Whether each slice has a place in the patient's space, all with one orientation."""
         return placement.in_space(self.planes)
+
+    @property
+    def has_frame_of_reference(self) -> bool:
+        """Whether the slices are in space, in a frame of reference of the patient that other objects can name."""
+        return self.in_space and bool(self.headers[0].get("FrameOfReferenceUID"))
 
     @cached_property
     def spacing(self) -> tuple[float, float] | None:
@@ -132,7 +165,7 @@ class Series:
         Only Pixel Spacing counts: what lies at the detector of a projection X-ray is not what lies in the patient.
         """
         first = self.planes[0]
-        return placement.pixel_spacing(self.headers[first.file], first.frame)
+        return pixel_spacing(self.headers[first.file], first.frame)
 
     @cached_property
     def slice_distance(self) -> float | None:
@@ -193,7 +226,7 @@ class Series:
 
     def _thickness(self, keyword: str) -> float | None:
         first = self.planes[0]
-        value = placement.measure(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
+        value = frame_value(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
         try:
             size = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import headers, image_library
+from medreasoner_monai.dicom.measures import Measures
 from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
@@ -27,7 +28,15 @@ _SERIES_DESCRIPTION = "Research use only: report on answered questions"
 
 
 @private()
-def write_report(series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, seg: Path | None) -> str:
+def write_report(
+    series: Series,
+    findings: Sequence[Finding],
+    origin: Origin,
+    path: Path,
+    *,
+    seg: Path | None,
+    measures: Mapping[str, Measures] | None = None,
+) -> str:
     """Write a report with one measurement group a finding; also of findings without a region, which say why.
 
     The file is written beside its final name and renamed. It is complete, preliminary and unverified: nobody looked at
@@ -46,6 +55,8 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
     seg:
         The segmentation of the same findings, as :func:`~medreasoner_monai.dicom.seg.write_seg` wrote it; needed when
         one is found.
+    measures:
+        Measurements by tracking UID, where the findings were measured already; others are measured here.
 
     Returns
     -------
@@ -72,7 +83,7 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
     evidence = headers(series, looked_at)
     uid = provenance.new_uid()
     try:
-        content = _content(series, findings, origin, segments, looked_at)
+        content = _content(series, findings, origin, segments, looked_at, measures or {})
         report = hd.sr.ComprehensiveSR(
             evidence=[*evidence, segments.header] if segments else evidence,
             content=content,
@@ -101,14 +112,19 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
 
 
 def _content(
-    series: Series, findings: Sequence[Finding], origin: Origin, segments: Segments | None, looked_at: Sequence[int]
+    series: Series,
+    findings: Sequence[Finding],
+    origin: Origin,
+    segments: Segments | None,
+    looked_at: Sequence[int],
+    measures: Mapping[str, Measures],
 ) -> Dataset:
     import highdicom.sr as sr
 
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_device(origin)),
         procedure_reported=sr.CodedConcept(*c.procedure(series.modality)),
-        imaging_measurements=[group(series, f, origin, segments) for f in findings],
+        imaging_measurements=[group(series, f, origin, segments, measures.get(f.tracking_uid)) for f in findings],
     )
     root = report[0]
     notice = sr.TextContentItem(sr.CodedConcept(*c.COMMENT), RESEARCH_USE, relationship_type="CONTAINS")

@@ -20,7 +20,6 @@ from pydicom.uid import (
 
 from medreasoner_monai.dicom.elements import decode
 from medreasoner_monai.dicom.pixels import check_pixels, frames
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.errors import DicomError
 
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -60,7 +59,6 @@ def looks_like_dicom(start: bytes) -> bool:
     return _is_part10(start) or _is_bare(start)
 
 
-@private()
 def read(path: Path) -> Dataset:
     """The whole data set; elements of more than 64 KiB are fetched from the file when they are used.
 
@@ -72,7 +70,6 @@ def read(path: Path) -> Dataset:
     return _read(path)[0]
 
 
-@private()
 def load(path: Path) -> Dataset:
     """The whole data set, its header decoded as by :func:`read_header`, its pixel data left in the file where large.
 
@@ -89,7 +86,6 @@ def load(path: Path) -> Dataset:
     return dataset
 
 
-@private()
 def read_header(path: Path) -> File:
     """The data set without pixel data, after a look at how many bytes of it there are.
 

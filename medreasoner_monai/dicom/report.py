@@ -12,7 +12,6 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import headers, image_library
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
@@ -26,7 +25,6 @@ SERIES_BASE = 2_000_000
 _SERIES_DESCRIPTION = "Research use only: report on answered questions"
 
 
-@private()
 def write_report(series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, seg: Path | None) -> str:
     """Write a report with one measurement group a finding; also of findings without a region, which say why.
 

@@ -12,7 +12,6 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
@@ -45,7 +44,6 @@ def parse_kind(text: object) -> SegKind:
     raise InputError(f"a segmentation is binary, fractional or labelmap; got {text!r}")
 
 
-@private()
 def write_seg(
     series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, kind: SegKind = "binary"
 ) -> str:

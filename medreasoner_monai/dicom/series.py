@@ -22,7 +22,6 @@ from medreasoner_monai.dicom.assemble import assemble
 from medreasoner_monai.dicom.files import File, is_dicom, read_header
 from medreasoner_monai.dicom.parts import crowded
 from medreasoner_monai.dicom.pixels import frames
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.dicom.spacing import pixel_spacing
 from medreasoner_monai.errors import DicomError
@@ -39,7 +38,6 @@ _NOT_PICTURES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG",
 _SAME_SPACING = 1e-3
 
 
-@private()
 def find_series(path: Path | str) -> list[Series]:
     """Every image series at a path, by Series Instance UID; parts of one series that share places one by one.
 

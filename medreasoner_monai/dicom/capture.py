@@ -80,8 +80,8 @@ def write_capture(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no picture can refer to this series ({type(error).__name__}); "
-            "export it again, complete with its study and series UIDs"
+            f"{series.sources[series.locate(key)[0]].name}: no picture can refer to this image "
+            f"({type(error).__name__}); export it again, complete with its study and series UIDs"
         ) from error
     # Type 2C, and unknown: the picture is a page with a caption.
     for keyword in ("PatientOrientation", "Laterality"):

@@ -90,7 +90,7 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no report can refer to this series ({type(error).__name__}); "
+            f"{series.name}: no report can refer to this series ({type(error).__name__}); "
             "export it again, complete with its study and series UIDs"
         ) from error
     report.CodingSchemeIdentificationSequence = [c.scheme_item()]

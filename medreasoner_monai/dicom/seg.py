@@ -110,7 +110,7 @@ def write_seg(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no segmentation can refer to this series ({type(error).__name__}); its images "
+            f"{series.name}: no segmentation can refer to this series ({type(error).__name__}); its images "
             "must have one size and one frame of reference, and a multi-frame image one orientation"
         ) from error
     described = seg.SegmentSequence[-len(found) :]  # a labelmap has its background before them

@@ -116,6 +116,7 @@ def _ground_batch(
     device: str | None,
     dry_run: bool,
 ) -> None:
+    from medreasoner_monai.dicom.opened import Opened
     from medreasoner_monai.errors import MedReasonerError
     from medreasoner_monai.grounding.study import plan_study
     from medreasoner_monai.grounding.worklist import TABLE, read_worklist, run_worklist
@@ -123,12 +124,13 @@ def _ground_batch(
 
     items = read_worklist(batch, asking)
     if dry_run or out is None:
+        opened = Opened()
         for item in items:
             typer.echo(f"== {item.id}")
             try:
                 if item.study is None:
                     raise InputError(item.problem)
-                typer.echo("\n".join(plan_study(bundle / MODEL, item.study, item.asking).lines()))
+                typer.echo("\n".join(plan_study(bundle / MODEL, item.study, item.asking, opened).lines()))
             except MedReasonerError as error:
                 typer.echo(f"failed: {error}")
         return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import InputError
@@ -66,13 +67,15 @@ class Plan:
         ]
 
 
-def plan_study(model: Path, study: Study, asking: AskSettings) -> Plan:
+def plan_study(model: Path, study: Study, asking: AskSettings, opened: Opened | None = None) -> Plan:
     """Look at everything that can be wrong with the input, without loading the model.
 
     Parameters
     ----------
     model:
         The model folder, whose prompt and picture size are shown.
+    opened:
+        Where several studies are planned: their headers are read once.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def plan_study(model: Path, study: Study, asking: AskSettings) -> Plan:
         As :meth:`Grounder.ask` and :func:`~medreasoner_monai.dicom.series.choose_series`.
     """
     questions = checked(study.questions)
-    series = choose_series(study.dicom, study.series)
+    series = (opened or Opened()).open(study.dicom).choose(study.series)
     slices = slices_to_ask(series, asking.slices)
     return Plan(model, tuple(questions), series, tuple(slices), asking.wants_carrying(series, slices))
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.errors import InputError, MedReasonerError, nearest
 from medreasoner_monai.files import object_digest
@@ -123,6 +124,7 @@ def run_worklist(
     out.mkdir(parents=True, exist_ok=True)
     before = {done.id: done for done in _earlier(out / LOG)}
     results = []
+    opened = Opened()  # rows of one folder are often neighbours
     for number, item in enumerate(items, 1):
         digest = _digest(grounder, item, seg)
         earlier = before.get(item.id)
@@ -135,7 +137,7 @@ def run_worklist(
             continue
         if listener is not None:
             listener.study(number, len(items), item.id)
-        done = _one(grounder, item, out / item.id, seg, listener, digest)
+        done = _one(grounder, item, out / item.id, opened, seg, listener, digest)
         results.append(done)
         with (out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(asdict(done), ensure_ascii=False) + "\n")
@@ -143,7 +145,15 @@ def run_worklist(
     return results
 
 
-def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: Listener | None, digest: str) -> Done:
+def _one(
+    grounder: Grounder,
+    item: Item,
+    folder: Path,
+    opened: Opened,
+    seg: SegKind,
+    listener: Listener | None,
+    digest: str,
+) -> Done:
     started = time.perf_counter()
     findings: tuple[str, ...] = ()
     reason = item.problem
@@ -154,6 +164,7 @@ def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: L
                 item.study,
                 folder,
                 asking=item.asking,
+                series=opened.open(item.study.dicom).choose(item.study.series),
                 seg=seg,
                 progress=None if listener is None else listener.step,
             )

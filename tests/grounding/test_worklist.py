@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medreasoner_monai.dicom import series as dicom_series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.asking import AskSettings
 from medreasoner_monai.grounding.outputs import NAMES
@@ -132,3 +133,16 @@ def test_rows_of_one_id_that_do_not_belong_together_are_one_failed_study(folder:
     path = worklist(folder, "a,two,Which?,,", "a,ct one,Which other?,,")
     (item,) = read_worklist(path, AskSettings())
     assert "row 2 has the same id, but another series" in item.problem
+
+
+def test_studies_of_one_folder_have_their_headers_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = dicom_series.read_header
+    monkeypatch.setattr(dicom_series, "read_header", lambda path, kept: read.append(path) or original(path, kept))
+    for number in (1, 2):
+        make_ct(tmp_path / "ct" / str(number), 3, series_uid=f"1.2.826.0.1.{number}")
+    rows = [f"{i},ct,Which part is number {i}?,0,,0.1.{1 + i % 2}" for i in range(6)]
+    path = worklist(tmp_path, *rows, header="id,dicom,question,slices,category,series")
+    results = run_worklist(grounder(), read_worklist(path, AskSettings()), tmp_path / "out")
+    assert [done.status for done in results] == ["done"] * 6
+    assert len(read) == 6, "six studies of six files"

@@ -27,7 +27,6 @@ from pydicom.uid import generate_uid
 
 from benchmarks.made_ct import write_ct
 from medreasoner_monai.dicom.measures import Measures, measure
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.report import write_report
 from medreasoner_monai.dicom.seg import write_seg
 from medreasoner_monai.dicom.series import Series, choose_series
@@ -78,7 +77,6 @@ def ours(series: Series, findings: list[Finding], folder: Path) -> None:
     write_report(series, findings, ORIGIN, folder / "sr.dcm", seg=folder / "seg.dcm")
 
 
-@private()
 def alone(series: Series, findings: list[Finding], measured: list[Measures], folder: Path) -> None:
     """The same objects by highdicom."""
     labels = np.zeros(series.shape, dtype=np.uint8)  # the faster of the two ways that highdicom takes segments

@@ -146,18 +146,21 @@ def _ground_batch(
     dry_run: bool,
     allowed: bool,
 ) -> None:
+    from medreasoner_monai.dicom.opened import Opened
     from medreasoner_monai.errors import MedReasonerError
     from medreasoner_monai.grounding.study import plan_lines, plan_study
     from medreasoner_monai.grounding.worklist import TABLE, read_worklist, run_worklist
 
     items = read_worklist(batch, settings)
     if dry_run or out is None:
+        opened = Opened()
         for item in items:
             typer.echo(f"== {item.id}")
             try:
                 if item.study is None:
                     raise InputError(item.problem)
-                typer.echo("\n".join(plan_lines(plan_study(item.study, item.settings), source.preview())))
+                plan = plan_study(item.study, item.settings, opened)
+                typer.echo("\n".join(plan_lines(plan, source.preview())))
             except MedReasonerError as error:
                 typer.echo(f"failed: {error}")
         return

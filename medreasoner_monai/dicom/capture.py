@@ -11,7 +11,6 @@ from pydicom import Dataset
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import ImageReference, references
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.errors import DicomError
@@ -26,7 +25,6 @@ _SOURCE_IMAGE = ("121322", "DCM", "Source image for image processing operation")
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
-@private()
 def write_capture(
     series: Series, picture: Image.Image, path: Path, *, key: int, description: str = "Answer drawn on its slice"
 ) -> str:
@@ -82,8 +80,8 @@ def write_capture(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no picture can refer to this series ({type(error).__name__}); "
-            "export it again, complete with its study and series UIDs"
+            f"{series.sources[series.locate(key)[0]].name}: no picture can refer to this image "
+            f"({type(error).__name__}); export it again, complete with its study and series UIDs"
         ) from error
     # Type 2C, and unknown: the picture is a page with a caption.
     for keyword in ("PatientOrientation", "Laterality"):

@@ -22,7 +22,6 @@ from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.dicom import deidentify_rules as rules
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.files import read
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.errors import DicomError, InputError
 
 REMOVED_TEXT = "removed"
@@ -44,7 +43,6 @@ class Deidentified:
     removed: tuple[str, ...]
 
 
-@private()
 def deidentify(
     path_in: Path,
     path_out: Path,

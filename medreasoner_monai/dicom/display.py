@@ -16,7 +16,6 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
 from medreasoner_monai.dicom.pixels import decode_frame, name
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.rules import AS_STORED, GreyFrame, Image, Rule, VoiTransform
 from medreasoner_monai.dicom.values import frame_value
 from medreasoner_monai.dicom.windows import Values, has_table, look_up, padding, window_function, windows
@@ -25,7 +24,6 @@ from medreasoner_monai.errors import DicomError
 _RESCALE = "PixelValueTransformationSequence"
 
 
-@private()
 def render_frame(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> tuple[Image, VoiTransform]:
     """One frame as a rule shows it, and what was done to its values.
 

@@ -11,7 +11,6 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom.display import modality_values
 from medreasoner_monai.dicom.pixels import decode_frame
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.spacing import Plane, Spacing, calibrated_spacing
 from medreasoner_monai.dicom.values import frame_value
@@ -60,7 +59,6 @@ class Measures:
     unit: Code | None = None
 
 
-@private()
 def measure(series: Series, finding: Finding) -> Measures:
     """Measure a finding; everything is None in a finding without a region.
 

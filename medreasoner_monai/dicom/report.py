@@ -13,7 +13,6 @@ from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import headers, image_library
 from medreasoner_monai.dicom.measures import Measures
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
@@ -27,7 +26,6 @@ SERIES_BASE = 2_000_000
 _SERIES_DESCRIPTION = "Research use only: report on answered questions"
 
 
-@private()
 def write_report(
     series: Series,
     findings: Sequence[Finding],
@@ -103,7 +101,7 @@ def write_report(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no report can refer to this series ({type(error).__name__}); "
+            f"{series.name}: no report can refer to this series ({type(error).__name__}); "
             "export it again, complete with its study and series UIDs"
         ) from error
     report.CodingSchemeIdentificationSequence = [c.scheme_item()]

@@ -12,7 +12,6 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
@@ -45,7 +44,6 @@ def parse_kind(text: object) -> SegKind:
     raise InputError(f"a segmentation is binary, fractional or labelmap; got {text!r}")
 
 
-@private()
 def write_seg(
     series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, kind: SegKind = "binary"
 ) -> str:
@@ -112,7 +110,7 @@ def write_seg(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no segmentation can refer to this series ({type(error).__name__}); its images "
+            f"{series.name}: no segmentation can refer to this series ({type(error).__name__}); its images "
             "must have one size and one frame of reference, and a multi-frame image one orientation"
         ) from error
     described = seg.SegmentSequence[-len(found) :]  # a labelmap has its background before them

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import InputError
@@ -37,8 +38,13 @@ class Study:
     series: str | None = None
 
 
-def plan_study(study: Study, settings: GroundingSettings) -> Plan:
+def plan_study(study: Study, settings: GroundingSettings, opened: Opened | None = None) -> Plan:
     """What would be done; everything that can be wrong with the input shows here, without a model.
+
+    Parameters
+    ----------
+    opened:
+        Where several studies are planned: their headers are read once.
 
     Raises
     ------
@@ -46,7 +52,8 @@ def plan_study(study: Study, settings: GroundingSettings) -> Plan:
         As :func:`~medreasoner_monai.grounding.plan.make_plan` and
         :func:`~medreasoner_monai.dicom.series.choose_series`.
     """
-    return make_plan(choose_series(study.dicom, study.series), study.questions, settings)
+    series = (opened or Opened()).open(study.dicom).choose(study.series)
+    return make_plan(series, study.questions, settings)
 
 
 def plan_lines(plan: Plan, preview: Preview) -> list[str]:

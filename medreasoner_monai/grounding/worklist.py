@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.dicom.rules import parse_rule
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.errors import InputError, MedReasonerError, nearest
@@ -121,8 +122,9 @@ def run_worklist(
     """
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    before = {done.id: done for done in _earlier(out / LOG)}
+    before = {outcome.id: outcome for outcome in _earlier(out / LOG)}
     results = []
+    opened = Opened()  # rows of one folder are often neighbours
     for number, item in enumerate(items, 1):
         digest = _digest(grounder, item, seg)
         earlier = before.get(item.id)
@@ -135,15 +137,23 @@ def run_worklist(
             continue
         if listener is not None:
             listener.study(number, len(items), item.id)
-        done = _one(grounder, item, out / item.id, seg, listener, digest)
-        results.append(done)
+        outcome = _one(grounder, item, out / item.id, opened, seg, listener, digest)
+        results.append(outcome)
         with (out / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(done), ensure_ascii=False) + "\n")
+            log.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
     _write_table(out / TABLE, results)
     return results
 
 
-def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: Listener | None, digest: str) -> Outcome:
+def _one(
+    grounder: Grounder,
+    item: Item,
+    folder: Path,
+    opened: Opened,
+    seg: SegKind,
+    listener: Listener | None,
+    digest: str,
+) -> Outcome:
     started = time.perf_counter()
     findings: tuple[str, ...] = ()
     reason = item.problem
@@ -154,6 +164,7 @@ def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: L
                 item.study,
                 folder,
                 settings=item.settings,
+                series=opened.open(item.study.dicom).choose(item.study.series),
                 seg=seg,
                 progress=None if listener is None else listener.step,
             )
@@ -235,6 +246,6 @@ def _write_table(path: Path, results: Sequence[Outcome]) -> None:
     with temporary.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["id", "status", "findings", "reason", "seconds"])
-        for done in results:
-            table.writerow([done.id, done.status, "; ".join(done.findings), done.reason, done.seconds])
+        for one in results:
+            table.writerow([one.id, one.status, "; ".join(one.findings), one.reason, one.seconds])
     temporary.replace(path)

@@ -16,7 +16,7 @@ from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.dicom.spacing import Spacing, calibrated_spacing
 from medreasoner_monai.errors import DicomError
 from tests.dicom.made import a_finding, a_mask, make_series, nothing_found
-from tests.dicom.tools import make_ct, make_xray
+from tests.dicom.tools import make_ct, make_xray, paths_of
 
 
 def test_a_rectangle_on_a_tilted_ct_is_measured_in_millimetres_and_hounsfield_units(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_mask_that_is_not_the_slices_size_is_refused(tmp_path: Path) -> None:
 
 def test_pixels_that_cannot_be_read_are_an_error_with_a_remedy(tmp_path: Path) -> None:
     series: Series = make_series("CT, three slices", tmp_path)
-    path = series.paths[0]
+    path = paths_of(series)[0]
     path.write_bytes(path.read_bytes()[:-1200])
     with pytest.raises(DicomError, match="cannot be decoded"):
         measure(series, a_finding(series, {0: a_mask(series)}))

@@ -26,7 +26,7 @@ from tests.dicom.made import (
     nothing_found,
 )
 from tests.dicom.reports import children, code, everything, groups, texts, written
-from tests.dicom.tools import dciodvfy_errors, need_tool
+from tests.dicom.tools import dciodvfy_errors, need_tool, paths_of
 
 
 def test_provenance_and_notice_are_there(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_found_finding_needs_its_segmentation(tmp_path: Path) -> None:
     with pytest.raises(DicomError, match="has no segment for 1 of the findings"):
         write_report(series, [finding], ORIGIN, tmp_path / "sr.dcm", seg=tmp_path / "seg.dcm")
     with pytest.raises(DicomError, match="is no segmentation"):
-        write_report(series, [finding], ORIGIN, tmp_path / "sr.dcm", seg=series.paths[0])
+        write_report(series, [finding], ORIGIN, tmp_path / "sr.dcm", seg=paths_of(series)[0])
     with pytest.raises(DicomError, match="cannot be read as DICOM"):
         write_report(series, [finding], ORIGIN, tmp_path / "sr.dcm", seg=Path(__file__))
     with pytest.raises(DicomError, match="at least one finding"):

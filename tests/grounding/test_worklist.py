@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medreasoner_monai.dicom import series as dicom_series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.outputs import NAMES
 from medreasoner_monai.grounding.request import GroundingSettings
@@ -146,3 +147,16 @@ def test_another_rendering_rule_is_another_request(folder: Path) -> None:
     path = worklist(folder, "a,two,Which?,ct-lnug", header="id,dicom,question,rendering")
     (item,) = read_worklist(path, GroundingSettings())
     assert "Did you mean 'ct-lung'" in item.problem
+
+
+def test_studies_of_one_folder_have_their_headers_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = dicom_series.read_header
+    monkeypatch.setattr(dicom_series, "read_header", lambda path, kept: read.append(path) or original(path, kept))
+    for number in (1, 2):
+        make_ct(tmp_path / "ct" / str(number), 3, series_uid=f"1.2.826.0.1.{number}")
+    rows = [f"{i},ct,Which part is number {i}?,0,,0.1.{1 + i % 2}" for i in range(6)]
+    path = worklist(tmp_path, *rows, header="id,dicom,question,slices,category,series")
+    results = run_worklist(grounder(), read_worklist(path, GroundingSettings()), tmp_path / "out")
+    assert [done.status for done in results] == ["done"] * 6
+    assert len(read) == 6, "six studies of six files"

@@ -18,7 +18,7 @@ from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.grounding.outputs import Outputs, write_outputs
 from medreasoner_monai.grounding.result import GroundingResult
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series, nothing_found
-from tests.dicom.tools import need_ct
+from tests.dicom.tools import need_ct, paths_of
 from tests.integrations.viewer import orthanc
 from tests.integrations.viewer.orthanc import Archive
 from tests.integrations.viewer.reference import ORGANS, grounded_reference, reference_masks
@@ -163,7 +163,7 @@ def test_answers_about_other_images_join_their_study_too(kind: str, own_archive:
     findings = (a_finding(series, {last: a_mask(series)}), nothing_found(series, [0]))
     outputs = write_outputs(GroundingResult(series, findings, ORIGIN, (0, last)), tmp_path / "out")
     assert outputs.seg is not None
-    own_archive.store(*dict.fromkeys(series.paths), outputs.seg, outputs.report, outputs.capture)
+    own_archive.store(*dict.fromkeys(paths_of(series)), outputs.seg, outputs.report, outputs.capture)
     check_unchanged(own_archive, str(series.headers[0].StudyInstanceUID), outputs)
 
 

@@ -13,6 +13,7 @@ from monai.deploy.operators import DICOMDataLoaderOperator
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.bundle.contents import Bundle
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.grounding.outputs import check_folder
 from medreasoner_monai.integrations.monaideploy.operators import SELECTED, GroundingOperator, SeriesSelector
@@ -43,9 +44,16 @@ class GroundingApplication(Application):  # type: ignore[misc]  # the SDK has no
         loader = DICOMDataLoaderOperator(
             self, CountCondition(self, 1), input_folder=self._folder, must_load=False, name="loader"
         )
-        selector = SeriesSelector(self, folder=self._folder, wanted=self._request.series, name="selector")
+        opened, request = Opened(), self._request
+        selector = SeriesSelector(self, folder=self._folder, opened=opened, wanted=request.series, name="selector")
         grounding = GroundingOperator(
-            self, bundle=self._bundle, folder=self._folder, out=self._out, request=self._request, name="grounding"
+            self,
+            bundle=self._bundle,
+            folder=self._folder,
+            opened=opened,
+            out=self._out,
+            request=request,
+            name="grounding",
         )
         self.add_flow(loader, selector, {(loader.output_name, selector.input_name_study_list)})
         self.add_flow(selector, grounding, {(selector.output_name_selected_series, SELECTED)})

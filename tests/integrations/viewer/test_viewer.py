@@ -21,7 +21,7 @@ from scipy import ndimage
 from medreasoner_monai.grounding.outputs import write_outputs
 from medreasoner_monai.grounding.result import GroundingResult
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series
-from tests.dicom.tools import need_ct
+from tests.dicom.tools import need_ct, paths_of
 from tests.integrations.viewer import ohif, orthanc
 from tests.integrations.viewer.reference import ORGANS, grounded_reference
 from tests.integrations.viewer.serve import serving
@@ -47,7 +47,7 @@ def look(result: GroundingResult, folder: Path, **more: Any) -> dict[str, Any]:
     """Write, store, open in the browser; pictures lie in ``folder/seen``."""
     outputs = write_outputs(result, folder / "out", **more)
     with orthanc.running(folder / "archive") as archive:
-        archive.store(*dict.fromkeys(result.series.paths), *(p for p in outputs.paths if p.suffix == ".dcm"))
+        archive.store(*dict.fromkeys(paths_of(result.series)), *(p for p in outputs.paths if p.suffix == ".dcm"))
         built = ohif.built()
         assert built is not None
         with serving(built, archive.url) as address:

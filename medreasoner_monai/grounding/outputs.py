@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from pydicom import Dataset
 
-from medreasoner_monai.dicom.capture import write_capture
+from medreasoner_monai.dicom.capture import build_capture
 from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.measures import measure
 from medreasoner_monai.dicom.overlay import overlay
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import SegKind, write_seg
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import SegKind, build_seg
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.record import answer_record
 from medreasoner_monai.grounding.result import GroundedSeries
@@ -85,14 +87,15 @@ def write_outputs(result: GroundedSeries, out_dir: Path, *, seg: SegKind = "bina
     # Inside the folder and not beside it: the folder may be a mount, and a rename must not cross file systems.
     work = Path(tempfile.mkdtemp(prefix=_WORK, dir=out_dir))
     try:
-        uids = {}
+        objects: dict[str, Dataset] = {}
         if result.found:
-            uids["seg"] = write_seg(series, findings, origin, work / SEG, kind=seg)
-        uids["report"] = write_report(
-            series, findings, origin, work / REPORT, seg=work / SEG if "seg" in uids else None
-        )
+            objects["seg"] = build_seg(series, findings, origin, kind=seg)
+        objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"))
         picture = draw(result)
-        uids["capture"] = write_capture(series, picture, work / CAPTURE, key=findings[0].key)
+        objects["capture"] = build_capture(series, picture, key=findings[0].key)
+        for kind, dataset in objects.items():
+            save(dataset, work / f"{kind}.dcm")
+        uids = {kind: str(dataset.SOPInstanceUID) for kind, dataset in objects.items()}
         picture.save(work / OVERLAY)
         text = json.dumps(answer_record(result, uids), indent=2, ensure_ascii=False)
         (work / ANSWER).write_text(text + "\n", encoding="utf-8")

@@ -25,10 +25,10 @@ from medreasoner_monai.dicom.report import build_report
 from medreasoner_monai.dicom.saving import save
 from medreasoner_monai.dicom.seg import build_seg
 from medreasoner_monai.dicom.series import choose_series
-from medreasoner_monai.grounding.asking import AskSettings
+from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import draw, write_outputs
-from medreasoner_monai.grounding.session import Grounder
-from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.grounding.request import GroundingSettings
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.registry import Choice
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Frame
@@ -58,8 +58,9 @@ class Knowing:
     """Answers with the organ's box on slices that show it, which it tells by their brightness."""
 
     name, digest, prompt_digest = "knowing", "0" * 64, "0" * 64
+    capabilities: frozenset[Capability] = frozenset({"batch"})
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         """One reading an image."""
         return [self._read(image) for image in images]
 
@@ -129,7 +130,7 @@ def main() -> None:
         make_series(ct, 2, chosen.side)
         grounder = Grounder(Knowing(), Choice.read(chosen.segmenter).build())
         # Once through, so that what is imported and compiled on first use is not counted.
-        write_outputs(grounder.ask(choose_series(ct), "Which?"), out)
+        write_outputs(grounder.ground(choose_series(ct), "Which?"), out)
         for file in ct.iterdir():
             file.unlink()
         make_series(ct, chosen.slices, chosen.side)
@@ -137,7 +138,7 @@ def main() -> None:
         with stage("headers read, series chosen, slices ordered", rows, base):
             series = choose_series(ct)
         with stage("candidates asked, mask carried", rows, base):
-            result = grounder.ask(series, "Which?", asking=AskSettings(carry="on"))
+            result = grounder.ground(series, "Which?", settings=GroundingSettings(carry="on"))
         with stage("SEG", rows, base):
             seg = build_seg(series, result.findings, result.origin)
             save(seg, out / "seg.dcm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset
@@ -11,6 +11,7 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import headers, image_library
+from medreasoner_monai.dicom.measures import Measures
 from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
@@ -25,7 +26,12 @@ _SERIES_DESCRIPTION = "Research use only: report on answered questions"
 
 
 def build_report(
-    series: Series, findings: Sequence[Finding], origin: Origin, *, seg: Dataset | None
+    series: Series,
+    findings: Sequence[Finding],
+    origin: Origin,
+    *,
+    seg: Dataset | None,
+    measures: Mapping[str, Measures] | None = None,
 ) -> ComprehensiveSR:
     """A report with one measurement group per finding; also of findings without a region, which say why.
 
@@ -42,6 +48,8 @@ def build_report(
     seg:
         The segmentation of the same findings, from :func:`~medreasoner_monai.dicom.seg.build_seg` or a file of it;
         needed when one is found.
+    measures:
+        Measurements by tracking UID, where the findings were measured already; others are measured here.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def build_report(
     looked_at = sorted({s.index for f in findings for s in f.slices})
     evidence = headers(series, looked_at)
     try:
-        content = _content(series, findings, origin, segments, looked_at)
+        content = _content(series, findings, origin, segments, looked_at, measures or {})
         report = hd.sr.ComprehensiveSR(
             evidence=[*evidence, segments.header] if segments else evidence,
             content=content,
@@ -97,14 +105,19 @@ def build_report(
 
 
 def _content(
-    series: Series, findings: Sequence[Finding], origin: Origin, segments: Segments | None, looked_at: Sequence[int]
+    series: Series,
+    findings: Sequence[Finding],
+    origin: Origin,
+    segments: Segments | None,
+    looked_at: Sequence[int],
+    measures: Mapping[str, Measures],
 ) -> Dataset:
     import highdicom.sr as sr
 
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_device(origin)),
         procedure_reported=sr.CodedConcept(*c.procedure(series.modality)),
-        imaging_measurements=[group(series, f, origin, segments) for f in findings],
+        imaging_measurements=[group(series, f, origin, segments, measures.get(f.tracking_uid)) for f in findings],
     )
     root = report[0]
     notice = sr.TextContentItem(sr.CodedConcept(*c.COMMENT), RESEARCH_USE, relationship_type="CONTAINS")

@@ -16,7 +16,7 @@ from medreasoner_monai.bundle.contents import Bundle
 from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.grounding.outputs import write_outputs
-from medreasoner_monai.integrations.monaideploy.asking import Asked
+from medreasoner_monai.integrations.monaideploy.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +76,14 @@ class GroundingOperator(Operator):  # type: ignore[misc]  # the SDK has no type 
         The app's input and output.
     opened:
         See :class:`SeriesSelector`.
-    asked:
+    request:
         The questions, and how they are asked.
     """
 
     def __init__(
-        self, *args: Any, bundle: Path, folder: Path, opened: Opened, out: Path, asked: Asked, **kwargs: Any
+        self, *args: Any, bundle: Path, folder: Path, opened: Opened, out: Path, request: Request, **kwargs: Any
     ) -> None:
-        self._bundle, self._folder, self._opened, self._out, self._asked = bundle, folder, opened, out, asked
+        self._bundle, self._folder, self._opened, self._out, self._request = bundle, folder, opened, out, request
         super().__init__(*args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -95,8 +95,10 @@ class GroundingOperator(Operator):  # type: ignore[misc]  # the SDK has no type 
         (study,) = op_input.receive(SELECTED)
         (selected,) = study.selected_series
         series = self._opened.open(self._folder).choose(selected.selection_name)
-        grounder = Bundle.open(self._bundle).grounder(self._asked.device)
-        result = grounder.ask(series, list(self._asked.questions), slices=self._asked.slices, carry=self._asked.carry)
+        grounder = Bundle.open(self._bundle).grounder(self._request.device)
+        result = grounder.ground(
+            series, self._request.questions, slices=self._request.slices, carry=self._request.carry
+        )
         outputs = write_outputs(result, self._out)
         for finding in result.findings:
             logger.info("%s: %d voxels on %d slice(s)", finding.status, finding.voxels, len(finding.marked))

@@ -21,7 +21,7 @@ from medreasoner_monai.integrations.monailabel.lattice import Lattice
 from medreasoner_monai.pipeline.deployments import start_deployment
 
 if TYPE_CHECKING:
-    from medreasoner_monai.grounding.session import Grounder
+    from medreasoner_monai.grounding.grounder import Grounder
 
 Request = Mapping[str, Any]
 
@@ -59,8 +59,8 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
         ----------
         request:
             ``image`` and ``question``; ``series`` (a UID, or its end) where the image holds several; ``slices`` and
-            ``carry`` as :meth:`~medreasoner_monai.grounding.session.Grounder.ask` takes them; ``result_extension`` and
-            ``result_compress`` as MONAI Label's clients send them.
+            ``carry`` as :meth:`~medreasoner_monai.grounding.grounder.Grounder.ground` takes them; ``result_extension``
+            and ``result_compress`` as MONAI Label's clients send them.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
         with as_http():
             found = self._opened.open(dicom_path(request.get("image")))
             series = found.choose(str(request.get("series") or "") or None)
-            result = self._grounder().ask(
+            result = self._grounder().ground(
                 series,
                 [_question(request)],
                 slices=str(request.get("slices") or self.config()["slices"]),

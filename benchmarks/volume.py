@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made_ct import write_ct
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import write_seg
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import build_seg
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import draw, write_outputs
@@ -139,9 +140,10 @@ def main() -> None:
         with stage("candidates asked, mask carried", rows, base):
             result = grounder.ground(series, "Which?", settings=GroundingSettings(carry="on"))
         with stage("SEG", rows, base):
-            write_seg(series, result.findings, result.origin, out / "seg.dcm")
+            seg = build_seg(series, result.findings, result.origin)
+            save(seg, out / "seg.dcm")
         with stage("report, with measuring", rows, base):
-            write_report(series, result.findings, result.origin, out / "report.dcm", seg=out / "seg.dcm")
+            save(build_report(series, result.findings, result.origin, seg=seg), out / "report.dcm")
         with stage("picture", rows, base):
             draw(result)
         (finding,) = result.findings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,9 @@ from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.errors import DicomError
 
+if TYPE_CHECKING:
+    from highdicom.sc import SCImage
+
 SERIES_BASE = 4_000_000
 _SERIES_DESCRIPTION = "Research use only: picture of an answered question"
 _DERIVATION = (
@@ -25,12 +28,12 @@ _SOURCE_IMAGE = ("121322", "DCM", "Source image for image processing operation")
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
-def write_capture(
-    series: Series, picture: Image.Image, path: Path, *, key: int, description: str = "Answer drawn on its slice"
-) -> str:
-    """Write a picture as an RGB Secondary Capture that refers to the slice it shows.
+def build_capture(
+    series: Series, picture: Image.Image, *, key: int, description: str = "Answer drawn on its slice"
+) -> SCImage:
+    """A picture as an RGB Secondary Capture that refers to the slice it shows.
 
-    The file is written beside its final name and renamed. Burned In Annotation is YES: the picture has text in it.
+    Burned In Annotation is YES: the picture has text in it.
 
     Parameters
     ----------
@@ -38,8 +41,6 @@ def write_capture(
         What the question was asked of.
     picture:
         As :func:`~medreasoner_monai.dicom.overlay.overlay` draws it; it must not show who the patient is.
-    path:
-        The file to write; an existing one is replaced.
     key:
         The slice that is shown, counted from 0 in series order.
     description:
@@ -47,7 +48,7 @@ def write_capture(
 
     Returns
     -------
-    The SOP Instance UID.
+    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -61,7 +62,6 @@ def write_capture(
     import highdicom as hd
 
     header = series.headers[series.locate(key)[0]]
-    uid = provenance.new_uid()
     try:
         image = hd.sc.SCImage.from_ref_dataset(
             ref_dataset=header,
@@ -71,7 +71,7 @@ def write_capture(
             coordinate_system="PATIENT",
             series_instance_uid=provenance.new_uid(),
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=uid,
+            sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             patient_orientation=("L", "P"),  # asked for; what is true follows
@@ -95,8 +95,7 @@ def write_capture(
     for keyword in _LOSSY:
         if header.get("LossyImageCompression") == "01" and header.get(keyword) is not None:
             setattr(image, keyword, header[keyword].value)
-    provenance.save(image, path)
-    return uid
+    return image
 
 
 def _refer(image: Dataset, header: Dataset, source: ImageReference) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
 
-from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from medreasoner_monai import __version__
@@ -68,13 +66,3 @@ def tracking_id(finding: Finding) -> str:
 def series_number(series: Series, base: int) -> int:
     """A number that tells which source series it belongs to, within what VR IS holds."""
     return base + min(max(series.number or 0, 0), 10**6)
-
-
-def save(dataset: Dataset, path: Path) -> None:
-    """Write beside the final name and rename, so that nothing half-written has the name."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        dataset.save_as(temporary, enforce_file_format=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset
@@ -20,25 +19,23 @@ from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
-    from highdicom.sr import ObserverContext
+    from highdicom.sr import ComprehensiveSR, ObserverContext
 
 SERIES_BASE = 2_000_000
 _SERIES_DESCRIPTION = "Research use only: report on answered questions"
 
 
-def write_report(
+def build_report(
     series: Series,
     findings: Sequence[Finding],
     origin: Origin,
-    path: Path,
     *,
-    seg: Path | None,
+    seg: Dataset | None,
     measures: Mapping[str, Measures] | None = None,
-) -> str:
-    """Write a report with one measurement group a finding; also of findings without a region, which say why.
+) -> ComprehensiveSR:
+    """A report with one measurement group per finding; also of findings without a region, which say why.
 
-    The file is written beside its final name and renamed. It is complete, preliminary and unverified: nobody looked at
-    it yet.
+    It is complete, preliminary and unverified: nobody looked at it yet.
 
     Parameters
     ----------
@@ -48,17 +45,15 @@ def write_report(
         At least one.
     origin:
         What made them.
-    path:
-        The file to write; an existing one is replaced.
     seg:
-        The segmentation of the same findings, as :func:`~medreasoner_monai.dicom.seg.write_seg` wrote it; needed when
-        one is found.
+        The segmentation of the same findings, from :func:`~medreasoner_monai.dicom.seg.build_seg` or a file of it;
+        needed when one is found.
     measures:
         Measurements by tracking UID, where the findings were measured already; others are measured here.
 
     Returns
     -------
-    The SOP Instance UID of the report.
+    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -70,16 +65,17 @@ def write_report(
         raise DicomError("a report needs at least one finding; one with nothing found will do")
     found = any(f.status == "found" for f in findings)
     if found and seg is None:
-        raise DicomError("a found finding is reported with its segmentation; write that first and give its path")
-    segments = Segments.read(seg) if seg is not None and found else None
+        raise DicomError("a found finding is reported with its segmentation; build that first and give it")
+    segments = Segments.of(seg) if seg is not None and found else None
     missing = [f for f in findings if segments and f.status == "found" and f.tracking_uid not in segments.numbers]
-    if missing:
-        raise DicomError(f"{seg}: has no segment for {len(missing)} of the findings; write it from the same findings")
+    if segments and missing:
+        raise DicomError(
+            f"{segments.name} has no segment for {len(missing)} of the findings; build it from the same findings"
+        )
     import highdicom as hd
 
     looked_at = sorted({s.index for f in findings for s in f.slices})
     evidence = headers(series, looked_at)
-    uid = provenance.new_uid()
     try:
         content = _content(series, findings, origin, segments, looked_at, measures or {})
         report = hd.sr.ComprehensiveSR(
@@ -87,7 +83,7 @@ def write_report(
             content=content,
             series_instance_uid=provenance.new_uid(),
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=uid,
+            sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             manufacturer_model_name=provenance.algorithm_name(origin),
@@ -105,8 +101,7 @@ def write_report(
             "export it again, complete with its study and series UIDs"
         ) from error
     report.CodingSchemeIdentificationSequence = [c.scheme_item()]
-    provenance.save(report, path)
-    return uid
+    return report
 
 
 def _content(

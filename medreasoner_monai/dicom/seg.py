@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -19,7 +18,7 @@ from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
 from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
+    from highdicom.seg import Segmentation, SegmentDescription
 
 SegKind = Literal["binary", "fractional", "labelmap"]
 SERIES_BASE = 1000
@@ -28,7 +27,7 @@ _LEAST = 1 / 255  # a marked pixel stays marked, however low its confidence
 
 
 class EmptyMaskError(MedReasonerError):
-    """There is nothing to write a segmentation of."""
+    """There is nothing to make a segmentation of."""
 
 
 def parse_kind(text: object) -> SegKind:
@@ -44,12 +43,8 @@ def parse_kind(text: object) -> SegKind:
     raise InputError(f"a segmentation is binary, fractional or labelmap; got {text!r}")
 
 
-def write_seg(
-    series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, kind: SegKind = "binary"
-) -> str:
-    """Write the found findings as segments, numbered from 1 in their order; frames without a marked pixel are left out.
-
-    The file is written beside its final name and renamed.
+def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, kind: SegKind = "binary") -> Segmentation:
+    """The found findings as segments, numbered from 1 in their order; frames without a marked pixel are left out.
 
     Parameters
     ----------
@@ -59,15 +54,13 @@ def write_seg(
         Those with status ``found`` become a segment each, the others are passed over.
     origin:
         What made them.
-    path:
-        The file to write; an existing one is replaced.
     kind:
         ``binary``; ``fractional``, where each marked pixel has its slice's confidence as its probability (1 where no
         confidence was measured); ``labelmap``, one frame a slice for all findings, which not every reader knows yet.
 
     Returns
     -------
-    The SOP Instance UID of the segmentation.
+    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -79,14 +72,13 @@ def write_seg(
     """
     found = [f for f in findings if f.status == "found"]
     if not found:
-        raise EmptyMaskError("no pixel is marked in any slice, so there is no segmentation to write")
+        raise EmptyMaskError("no pixel is marked in any slice, so there is no segmentation to make")
     for finding in found:
         _check(series, finding)
     import highdicom as hd
 
     stacked = len(series) > 1 and not series.has_frame_of_reference
     sources = as_stack(series) if stacked else [with_shared_groups(h) for h in series.headers]
-    uid = provenance.new_uid()
     try:
         seg = hd.seg.Segmentation(
             source_images=sources,
@@ -95,7 +87,7 @@ def write_seg(
             segment_descriptions=[_description(f, i, origin) for i, f in enumerate(found, 1)],
             series_instance_uid=provenance.new_uid(),
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=uid,
+            sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             manufacturer_model_name=provenance.algorithm_name(origin),
@@ -119,8 +111,7 @@ def write_seg(
     if stacked:
         out_of_stack(seg)
     _complete(seg, series)
-    provenance.save(seg, path)
-    return uid
+    return seg
 
 
 def _check(series: Series, finding: Finding) -> None:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from pydicom import Dataset
 
-from medreasoner_monai.dicom.capture import write_capture
+from medreasoner_monai.dicom.capture import build_capture
 from medreasoner_monai.dicom.overlay import overlay
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import SegKind, write_seg
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import SegKind, build_seg
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.record import answer_record
 from medreasoner_monai.grounding.result import GroundingResult
@@ -80,20 +82,16 @@ def write_outputs(result: GroundingResult, out_dir: Path, *, seg: SegKind = "bin
     """
     check_folder(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    series, findings, origin = result.series, result.findings, result.origin
     for left in out_dir.glob(f"{_WORK}*"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     # Inside the folder and not beside it: the folder may be a mount, and a rename must not cross file systems.
     work = Path(tempfile.mkdtemp(prefix=_WORK, dir=out_dir))
     try:
-        uids = {}
-        if result.found:
-            uids["seg"] = write_seg(series, findings, origin, work / SEG, kind=seg)
-        uids["report"] = write_report(
-            series, findings, origin, work / REPORT, seg=work / SEG if "seg" in uids else None, measures=result.measures
-        )
         picture = draw(result)
-        uids["capture"] = write_capture(series, picture, work / CAPTURE, key=findings[0].key)
+        objects = build_objects(result, picture, seg=seg)
+        for kind, dataset in objects.items():
+            save(dataset, work / f"{kind}.dcm")
+        uids = {kind: str(dataset.SOPInstanceUID) for kind, dataset in objects.items()}
         picture.save(work / OVERLAY)
         text = json.dumps(answer_record(result, uids), indent=2, ensure_ascii=False)
         (work / ANSWER).write_text(text + "\n", encoding="utf-8")
@@ -111,6 +109,28 @@ def write_outputs(result: GroundingResult, out_dir: Path, *, seg: SegKind = "bin
         out_dir / OVERLAY,
         out_dir / ANSWER,
     )
+
+
+def build_objects(result: GroundingResult, picture: Image.Image, *, seg: SegKind = "binary") -> dict[str, Dataset]:
+    """The answer as DICOM data sets by kind: ``seg`` if something was found, ``report`` and ``capture``; no file.
+
+    Parameters
+    ----------
+    picture:
+        From :func:`draw`, for the Secondary Capture.
+
+    Raises
+    ------
+    DicomError
+        If no object can refer to the series.
+    """
+    series, findings, origin = result.series, result.findings, result.origin
+    objects: dict[str, Dataset] = {}
+    if result.found:
+        objects["seg"] = build_seg(series, findings, origin, kind=seg)
+    objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
+    objects["capture"] = build_capture(series, picture, key=findings[0].key)
+    return objects
 
 
 def log_summary(result: GroundingResult, outputs: Outputs) -> None:

@@ -99,6 +99,21 @@ def test_an_image_without_its_uids_is_named_as_what_it_is(tmp_path: Path) -> Non
         open_dicom(tmp_path)
 
 
+def test_images_without_pixels_are_named_with_what_they_lack(tmp_path: Path) -> None:
+    paths = make_ct(tmp_path, 3)
+    for number, path in enumerate(paths):
+        dataset = dcmread(path)
+        del dataset.Rows
+        if number:
+            del dataset.Columns, dataset.PixelData
+        dataset.save_as(path)
+    said = "only 1 x CT image without Rows, 2 x CT image without Rows and Columns; export them again, complete and with"
+    with pytest.raises(DicomError, match=said):
+        open_dicom(tmp_path)
+    with pytest.raises(DicomError, match="only 1 x RTDOSE; give the images that these were made from"):
+        open_dicom(carried("rtdose.dcm"))
+
+
 def test_nothing_of_the_patient_is_listed(mixed: Path) -> None:
     name = str(dcmread(carried("CT_small.dcm")).PatientName)
     for path in mixed.rglob("file*"):

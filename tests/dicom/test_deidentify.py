@@ -14,16 +14,22 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from medreasoner_monai.dicom.capture import write_capture
 from medreasoner_monai.dicom.deidentify import deidentify, shifted
 from medreasoner_monai.dicom.overlay import overlay
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import write_seg
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import DicomError, InputError
 from medreasoner_monai.task.findings import Finding
 from medreasoner_monai.task.taxonomy import codes_for
-from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series, nothing_found
+from tests.dicom.made import (
+    ORIGIN,
+    a_finding,
+    a_mask,
+    make_series,
+    nothing_found,
+    write_capture,
+    write_report,
+    write_seg,
+)
 from tests.dicom.tools import carried, dciodvfy_errors, make_ct, need_tool, paths_of
 
 KEY = b"a secret of sixteen or more bytes"

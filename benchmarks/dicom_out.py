@@ -27,9 +27,9 @@ from pydicom.uid import generate_uid
 
 from benchmarks.made_ct import write_ct
 from medreasoner_monai.dicom.measures import Measures, measure
-from medreasoner_monai.dicom.privacy import private
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import write_seg
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import build_seg
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.task.answer import Grounding
 from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
@@ -73,12 +73,12 @@ def make_findings(slices: int) -> list[Finding]:
 
 
 def ours(series: Series, findings: list[Finding], folder: Path) -> None:
-    """The two calls that a user of this package makes."""
-    write_seg(series, findings, ORIGIN, folder / "seg.dcm")
-    write_report(series, findings, ORIGIN, folder / "sr.dcm", seg=folder / "seg.dcm")
+    """What a user of this package calls."""
+    seg = build_seg(series, findings, ORIGIN)
+    save(seg, folder / "seg.dcm")
+    save(build_report(series, findings, ORIGIN, seg=seg), folder / "sr.dcm")
 
 
-@private()
 def alone(series: Series, findings: list[Finding], measured: list[Measures], folder: Path) -> None:
     """The same objects by highdicom."""
     labels = np.zeros(series.shape, dtype=np.uint8)  # the faster of the two ways that highdicom takes segments

@@ -29,10 +29,10 @@ from medreasoner_monai.data.folders import folder_samples
 from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.evaluation.answerers import Truth
 from medreasoner_monai.evaluation.embeddings import Embeddings
-from medreasoner_monai.evaluation.records import PROMPT_KINDS
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.evaluation.surface import overlap
 from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS
 from medreasoner_monai.segmenters.sam_weights import VARIANTS, load
 
 Scores = dict[str, dict[str, float]]

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made_ct import write_ct
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import write_seg
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import build_seg
 from medreasoner_monai.dicom.series import choose_series
-from medreasoner_monai.grounding.asking import AskSettings
+from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import draw, write_outputs
-from medreasoner_monai.grounding.session import Grounder
-from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.grounding.request import GroundingSettings
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.registry import Choice
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Frame
@@ -57,8 +58,9 @@ class Knowing:
     """Answers with the organ's box on slices that show it, which it tells by their brightness."""
 
     name, digest, prompt_digest = "knowing", "0" * 64, "0" * 64
+    capabilities: frozenset[Capability] = frozenset({"batch"})
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         """One reading an image."""
         return [self._read(image) for image in images]
 
@@ -128,7 +130,7 @@ def main() -> None:
         make_series(ct, 2, chosen.side)
         grounder = Grounder(Knowing(), Choice.read(chosen.segmenter).build())
         # Once through, so that what is imported and compiled on first use is not counted.
-        write_outputs(grounder.ask(choose_series(ct), "Which?"), out)
+        write_outputs(grounder.ground(choose_series(ct), "Which?"), out)
         for file in ct.iterdir():
             file.unlink()
         make_series(ct, chosen.slices, chosen.side)
@@ -136,11 +138,12 @@ def main() -> None:
         with stage("headers read, series chosen, slices ordered", rows, base):
             series = choose_series(ct)
         with stage("candidates asked, mask carried", rows, base):
-            result = grounder.ask(series, "Which?", asking=AskSettings(carry="on"))
+            result = grounder.ground(series, "Which?", settings=GroundingSettings(carry="on"))
         with stage("SEG", rows, base):
-            write_seg(series, result.findings, result.origin, out / "seg.dcm")
+            seg = build_seg(series, result.findings, result.origin)
+            save(seg, out / "seg.dcm")
         with stage("report, with measuring", rows, base):
-            write_report(series, result.findings, result.origin, out / "report.dcm", seg=out / "seg.dcm")
+            save(build_report(series, result.findings, result.origin, seg=seg), out / "report.dcm")
         with stage("picture", rows, base):
             draw(result)
         (finding,) = result.findings

@@ -1,12 +1,11 @@
-"""What the bundle's inference.json instantiates: the steps of a grounding as parts of a MONAI evaluator.
+"""What the bundle's inference.json instantiates: a grounding's steps as parts of a MONAI evaluator.
 
-One item of the data set is one slice; a batch of slices goes through the network (reasoner and segmenter), and a
-handler carries and writes the answer when all slices have been through.
+One item of the data set is one slice of the plan; a batch of slices goes through the network, and a handler aggregates
+and writes when all slices have been through. Planning, answering, aggregating and writing are ``grounding``'s.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,17 @@ from monai.inferers.inferer import Inferer
 from monai.transforms.transform import Transform
 from monai.utils.enums import CommonKeys
 
-from medreasoner_monai.bundle.contents import Bundle, ask_settings, build_segmenter
-from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.bundle.contents import Bundle, build_segmenter, read_settings
 from medreasoner_monai.dicom.seg import parse_kind
-from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.grounding.aggregate import settle
-from medreasoner_monai.grounding.asking import Asker, AskSettings, slices_to_ask
-from medreasoner_monai.grounding.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.grounding.result import GroundedSeries
-from medreasoner_monai.grounding.session import Grounder, checked, origin_of
+from medreasoner_monai.grounding.grounder import Answers, Grounder
+from medreasoner_monai.grounding.outputs import Outputs, check_folder, log_summary, write_outputs
+from medreasoner_monai.grounding.plan import Plan
+from medreasoner_monai.grounding.request import GroundingSettings, check_questions
+from medreasoner_monai.grounding.result import GroundingResult
+from medreasoner_monai.grounding.worker import WorkItem
 from medreasoner_monai.reasoners.protocol import Image, Reasoner
 from medreasoner_monai.segmenters.protocol import Segmenter
-from medreasoner_monai.task.findings import SliceResult
-
-logger = logging.getLogger(__name__)
-
-Answers = list[tuple[str, SliceResult]]
 
 
 def default_input() -> str:
@@ -56,12 +49,12 @@ def questions_of(question: object) -> list[str]:
         If there is none, or one is empty or too long.
     """
     given = question if isinstance(question, list | tuple) else [question]
-    return [q.text for q in checked([str(one) for one in given])]
+    return [q.text for q in check_questions([str(one) for one in given])]
 
 
-def how_to_ask(**entries: object) -> AskSettings:
-    """See :func:`~medreasoner_monai.bundle.contents.ask_settings`."""
-    return ask_settings(entries)
+def grounding_settings(**entries: object) -> GroundingSettings:
+    """See :func:`~medreasoner_monai.bundle.contents.read_settings`."""
+    return read_settings(entries)
 
 
 def load_reasoner(bundle_root: str, device: torch.device) -> Reasoner:
@@ -69,30 +62,35 @@ def load_reasoner(bundle_root: str, device: torch.device) -> Reasoner:
     return Bundle.open(bundle_root).reasoner(str(device))
 
 
-def open_grounder(bundle_root: str, device: str | None = None, segmenter: str | None = None) -> Grounder:
-    """See :meth:`~medreasoner_monai.bundle.contents.Bundle.grounder`."""
-    return Bundle.open(bundle_root).grounder(device, segmenter)
-
-
 def load_segmenter(name: str, bundle_root: str = ".") -> Segmenter[Any]:
     """The segmenter of that name, with its options behind a colon; relative weights are the bundle's."""
     return build_segmenter(name, Path(bundle_root))
 
 
-def slice_items(series: Series, asking: AskSettings) -> list[dict[str, Any]]:
-    """The data set's items: one a slice to ask, with its number."""
-    return [{"index": index} for index in slices_to_ask(series, asking.slices)]
+def make_grounder(reasoner: Reasoner, segmenter: Segmenter[Any], bundle_root: str) -> Grounder:
+    """The two as a grounder, with the bundle's lineage."""
+    return Grounder(reasoner, segmenter, Bundle.open(bundle_root).lineage)
+
+
+def open_grounder(bundle_root: str, device: str | None = None, segmenter: str | None = None) -> Grounder:
+    """See :meth:`~medreasoner_monai.bundle.contents.Bundle.grounder`."""
+    return Bundle.open(bundle_root).grounder(device, segmenter)
+
+
+def slice_items(plan: Plan) -> list[dict[str, Any]]:
+    """The data set's items: one per slice to ask, with its number."""
+    return [{"index": index} for index in plan.slices]
 
 
 class RenderSlice(Transform):
     """Adds the slice's picture to an item, as MONAI has pictures: float32 ``(3, rows, columns)``, values 0 to 255."""
 
-    def __init__(self, series: Series) -> None:
-        self.series = series
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The item with its picture."""
-        picture = render_slice(*self.series.load(data["index"]))
+        picture = self.plan.series.view(data["index"], self.plan.settings.rendering).pixels
         colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
         return {**data, CommonKeys.IMAGE: np.ascontiguousarray(colour.transpose(2, 0, 1), dtype=np.float32)}
 
@@ -100,18 +98,15 @@ class RenderSlice(Transform):
 class GroundingNetwork(torch.nn.Module):
     """Reasoner and segmenter as one torch module, pictures in and masks out; its weights are the reasoner's."""
 
-    def __init__(
-        self, reasoner: Reasoner, segmenter: Segmenter[Any], questions: Sequence[str], asking: AskSettings | None = None
-    ) -> None:
+    def __init__(self, grounder: Grounder, plan: Plan) -> None:
         super().__init__()
-        model = getattr(reasoner, "model", None)
+        self.grounder, self.plan = grounder, plan
+        model = getattr(grounder.worker.reasoner, "model", None)
         if isinstance(model, torch.nn.Module):
             self.model = model
-        self.questions = list(questions)
-        self.asker = Asker(reasoner, segmenter, asking or AskSettings())
 
     def forward(self, image: torch.Tensor, question: str | None = None) -> torch.Tensor:
-        """The region that answers a question, by default the first of this network's.
+        """The region that answers a question, by default the plan's first.
 
         Parameters
         ----------
@@ -124,14 +119,16 @@ class GroundingNetwork(torch.nn.Module):
         """
         batch, _, rows, columns = image.shape
         masks = torch.zeros((batch, 1, rows, columns), dtype=torch.bool, device=image.device)
-        for _, result in self.asker.ask(_pictures(image), range(batch), [question or self.questions[0]]):
+        text = question or self.plan.questions[0].text
+        items = [WorkItem(picture, i, text) for i, picture in enumerate(_pictures(image))]
+        for result in self.grounder.worker.answer(items, self.plan.settings):
             if result.mask is not None:
                 masks[result.index, 0] = torch.from_numpy(result.mask).to(image.device)
         return masks
 
     def answer(self, image: torch.Tensor, indices: Sequence[int]) -> Answers:
         """All questions of a batch of slices, with traces, boxes and points; ``image`` as for :meth:`forward`."""
-        return self.asker.ask(_pictures(image), indices, self.questions)
+        return self.grounder.answer(self.plan, indices, _pictures(image))
 
 
 class GroundingInferer(Inferer):
@@ -148,22 +145,14 @@ def prepare_batch(batch: dict[str, Any], device: Any, non_blocking: bool, **_: A
 
 
 class WriteOutputs:
-    """Handler that gathers the answers of all batches, carries masks on and writes everything at the end of the run."""
+    """Handler that gathers the answers of all batches, aggregates them and writes the outputs at the end of the run."""
 
-    def __init__(
-        self,
-        series: Series,
-        network: GroundingNetwork,
-        bundle_root: str,
-        output_dir: str,
-        asking: AskSettings,
-        seg_kind: str = "binary",
-    ) -> None:
-        self.series, self.network, self.asking = series, network, asking
-        self.bundle_root, self.output_dir, self.seg_kind = bundle_root, Path(output_dir), parse_kind(seg_kind)
-        self.answers: Answers = []
+    def __init__(self, grounder: Grounder, plan: Plan, output_dir: str, seg_kind: str = "binary") -> None:
+        self.grounder, self.plan = grounder, plan
+        self.output_dir, self.seg_kind = Path(output_dir), parse_kind(seg_kind)
+        self.answers: list[Any] = []
         self.outputs: Outputs | None = None
-        self.result: GroundedSeries | None = None
+        self.result: GroundingResult | None = None
         check_folder(self.output_dir)
 
     def attach(self, engine: Engine) -> None:
@@ -179,32 +168,9 @@ class WriteOutputs:
         self.answers += engine.state.output[CommonKeys.PRED]  # type: ignore[index]
 
     def _write(self, engine: Engine) -> None:
-        asker, lineage = self.network.asker, Bundle.open(self.bundle_root).lineage
-        asked = slices_to_ask(self.series, self.asking.slices)
-        carry = self.asking.wants_carrying(self.series, asked)
-        findings = tuple(
-            settle(
-                self.series,
-                question,
-                [result for text, result in self.answers if text == question.text],
-                asker.segmenter,
-                carry=carry,
-            )
-            for question in checked(self.network.questions)
-        )
-        origin = origin_of(asker.reasoner, asker.segmenter, lineage)
-        self.result = GroundedSeries(self.series, findings, origin, tuple(asked), lineage)
+        self.result = self.grounder.aggregate(self.plan, self.answers)
         self.outputs = write_outputs(self.result, self.output_dir, seg=self.seg_kind)
-        tell(self.result, self.outputs)
-
-
-def tell(result: GroundedSeries, outputs: Outputs) -> None:
-    """Log what was written, and of findings without a region why; no text of the question or the answer."""
-    for number, finding in enumerate(result.findings, 1):
-        if finding.status != "found":
-            logger.warning("finding %d: %s (%s)", number, finding.status, finding.reason)
-    for path in outputs.paths:
-        logger.info("wrote %s", path)
+        log_summary(self.result, self.outputs)
 
 
 def _pictures(image: torch.Tensor) -> list[Image]:

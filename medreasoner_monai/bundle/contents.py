@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medreasoner_monai.dicom.rules import AS_STORED, parse_rule
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.grounding.asking import AskSettings, parse_carry, parse_slices
-from medreasoner_monai.grounding.session import Grounder
-from medreasoner_monai.reasoners.packaged import CONFIG, LINEAGE, MODEL, is_bundle, read_json, verified_model
+from medreasoner_monai.grounding.grounder import Grounder
+from medreasoner_monai.grounding.request import GroundingSettings, parse_carry, parse_slices
+from medreasoner_monai.reasoners.packaged import CONFIG, LINEAGE, MODEL, is_bundle, read_json, verify_model
 from medreasoner_monai.reasoners.protocol import Reasoner
+from medreasoner_monai.reasoners.registry import ReasonerOptions, build
 from medreasoner_monai.segmenters.protocol import Segmenter
 
 METADATA = "configs/metadata.json"
@@ -52,18 +54,11 @@ class Bundle:
         ArtifactError
             If a file is missing or has changed.
         """
-        verified_model(self.root)
+        verify_model(self.root)
 
     def reasoner(self, device: str | None = None) -> Reasoner:
-        """The bundle's reasoner on ``device`` (default: a GPU where there is one), after :meth:`verify`."""
-        import torch
-
-        from medreasoner_monai.reasoners.hf import HuggingFaceReasoner
-
-        self.verify()
-        return HuggingFaceReasoner.load(
-            self.root / MODEL, device=device or ("cuda" if torch.cuda.is_available() else "cpu")
-        )
+        """The bundle's reasoner on ``device`` (default: a GPU where there is one), its files verified."""
+        return build(str(self.root), ReasonerOptions(device=device))
 
     def segmenter(self, text: str | None = None) -> Segmenter[Any]:
         """The segmenter that inference.json names, or another."""
@@ -71,8 +66,10 @@ class Bundle:
             return build_segmenter(text)
         return build_segmenter(str(self.config["segmenter_name"]), self.root)
 
-    def grounder(self, device: str | None = None, segmenter: str | None = None) -> Grounder:
-        """The bundle's models loaded and ready to be asked.
+    def grounder(
+        self, device: str | None = None, segmenter: str | None = None, reasoner: Reasoner | None = None
+    ) -> Grounder:
+        """The bundle's models loaded and ready to ground series.
 
         Parameters
         ----------
@@ -80,6 +77,8 @@ class Bundle:
             As torch names it; by default a GPU where there is one.
         segmenter:
             Another segmenter than the bundle's, as :class:`~medreasoner_monai.segmenters.registry.Choice` reads it.
+        reasoner:
+            In place of the bundle's model, which is then not loaded; the bundle's lineage is not its lineage.
 
         Raises
         ------
@@ -88,14 +87,16 @@ class Bundle:
         ArtifactError
             If a file of the model is missing or has changed.
         """
-        return Grounder(self.reasoner(device), self.segmenter(segmenter), self.lineage, self.asking())
+        if reasoner is not None:
+            return Grounder(reasoner, self.segmenter(segmenter), {}, self.settings())
+        return Grounder(self.reasoner(device), self.segmenter(segmenter), self.lineage, self.settings())
 
-    def asking(self) -> AskSettings:
+    def settings(self) -> GroundingSettings:
         """How inference.json asks."""
-        return ask_settings(self.config)
+        return read_settings(self.config)
 
 
-def ask_settings(config: Mapping[str, Any]) -> AskSettings:
+def read_settings(config: Mapping[str, Any]) -> GroundingSettings:
     """How to ask, from the entries of inference.json that are about it; what is missing has its default.
 
     Raises
@@ -104,12 +105,13 @@ def ask_settings(config: Mapping[str, Any]) -> AskSettings:
         If a value is not of its kind.
     """
     try:
-        return AskSettings(
-            parse_slices(config.get("slices", "auto")),
-            parse_carry(config.get("carry", "auto")),
-            int(config.get("answers", 1)),
-            float(config.get("temperature", 0.7)),
-            float(config.get("confidence_threshold", 0.0)),
+        return GroundingSettings(
+            slices=parse_slices(config.get("slices", "auto")),
+            carry=parse_carry(config.get("carry", "auto")),
+            answers=int(config.get("answers", 1)),
+            temperature=float(config.get("temperature", 0.7)),
+            threshold=float(config.get("confidence_threshold", 0.0)),
+            rendering=parse_rule(config.get("rendering", AS_STORED.name)),
         )
     except (TypeError, ValueError):
         raise InputError("answers, temperature and confidence_threshold must be numbers") from None

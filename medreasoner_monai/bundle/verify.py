@@ -20,8 +20,8 @@ from medreasoner_monai.bundle.metadata import check_metadata
 from medreasoner_monai.bundle.packaging import LARGE
 from medreasoner_monai.errors import ArtifactError, InputError, MedReasonerError
 from medreasoner_monai.files import file_digest
-from medreasoner_monai.grounding.asking import Progress
 from medreasoner_monai.grounding.outputs import ANSWER, CAPTURE, OVERLAY, REPORT
+from medreasoner_monai.grounding.request import Progress
 from medreasoner_monai.reasoners.packaged import CONFIG
 from medreasoner_monai.segmenters.registry import Choice
 

@@ -10,26 +10,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from medreasoner_monai.bundle.components import questions_of, tell
+from medreasoner_monai.bundle.components import questions_of
 from medreasoner_monai.dicom.seg import parse_kind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import MedReasonerError
-from medreasoner_monai.grounding.asking import AskSettings
-from medreasoner_monai.grounding.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.grounding.session import Grounder
+from medreasoner_monai.grounding.grounder import Grounder
+from medreasoner_monai.grounding.outputs import Outputs, check_folder, log_summary, write_outputs
+from medreasoner_monai.grounding.request import GroundingSettings
 
 logger = logging.getLogger(__name__)
 
 
 def ground_volume(
-    grounder: Grounder, series: Series, question: object, asking: AskSettings, output_dir: str, seg_kind: str = "binary"
+    grounder: Grounder,
+    series: Series,
+    question: object,
+    settings: GroundingSettings,
+    output_dir: str,
+    seg_kind: str = "binary",
 ) -> Outputs:
-    """Ask a series and carry the answer through it: what ground_series.json runs."""
+    """Answer questions about a series and carry the masks through it: what ground_series.json runs."""
     check_folder(Path(output_dir))
     kind = parse_kind(seg_kind)
-    result = grounder.ask(series, questions_of(question), asking=asking)
+    result = grounder.ground(series, questions_of(question), settings=settings)
     outputs = write_outputs(result, Path(output_dir), seg=kind)
-    tell(result, outputs)
+    log_summary(result, outputs)
     return outputs
 
 
@@ -58,7 +63,7 @@ def evaluate(
     from medreasoner_monai.errors import InputError
     from medreasoner_monai.evaluation.command import Options, evaluate_to
     from medreasoner_monai.evaluation.embeddings import Embeddings
-    from medreasoner_monai.evaluation.resolve import Asking, Data, answerer
+    from medreasoner_monai.evaluation.resolve import Data, build_answerer
     from medreasoner_monai.pipeline.progress import LogWatch
 
     if data is None:
@@ -66,7 +71,7 @@ def evaluate(
     segmenter = build_segmenter(segmenter_name, Path(bundle_root))
     finished = evaluate_to(
         Path(output_dir),
-        answerer(bundle_root, Asking()),
+        build_answerer(bundle_root),
         Data.open(Path(str(data))),
         {segmenter.name: Embeddings(segmenter)},
         Options(batch=int(batch_size)),

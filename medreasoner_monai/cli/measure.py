@@ -72,6 +72,9 @@ def evaluate(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model name, for an endpoint.")] = None,
     key_variable: Annotated[str | None, typer.Option(help="Environment variable with the endpoint's key.")] = None,
+    seed_requests: Annotated[
+        bool, typer.Option(help="Send an endpoint a seed for drawn answers; it kills some servers (vLLM on a CPU).")
+    ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Answers a question, made into one by agreement.")] = 1,
     temperature: Annotated[float, typer.Option(min=0.01, help="At which several answers are drawn.")] = 0.7,
     abstain_under: Annotated[
@@ -92,14 +95,23 @@ def evaluate(
     Example: medreasoner evaluate --reasoner runs/demo/bundle --data test.parquet --out run1
     """
     from medreasoner_monai.evaluation.command import Options, evaluate_to
-    from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenters
+    from medreasoner_monai.evaluation.resolve import Data, Sampling, build_answerer, segmenters
+    from medreasoner_monai.reasoners.registry import ReasonerOptions
 
-    asking = Asking(prompt, reader, max_new_tokens, model, key_variable, samples, temperature, abstain_under)
+    options = ReasonerOptions(
+        prompt=prompt,
+        max_new_tokens=max_new_tokens,
+        model=model,
+        reader=reader,
+        key_variable=key_variable,
+        seeded=seed_requests,
+    )
+    sampling = Sampling(samples, temperature, abstain_under)
     chosen = segmenters(segmenter or ["classical"], cache)
     with progress("evaluating") as watch:
         done = evaluate_to(
             out,
-            answerer(reasoner, asking),
+            build_answerer(reasoner, options, sampling),
             Data.open(data),
             chosen,
             Options(batch=batch, surface=surface, part=_part(part)),

@@ -1,1 +1,5 @@
-"""DICOM at both ends: a series in, as pictures a model can be shown; a DICOM-SEG and a picture of the answer out."""
+"""DICOM: series in, views for models, and answers out as segmentation, report and picture."""
+
+from medreasoner_monai.dicom.privacy import silence
+
+silence()

@@ -1,4 +1,4 @@
-"""From files of one Series Instance UID to series: copies left out, parts told from each other, slices in order."""
+"""From instances of one Series Instance UID to series: copies left out, parts told from each other, slices in order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dataclasses import replace
 from pydicom import Dataset
 
 from medreasoner_monai.dicom import placement
-from medreasoner_monai.dicom.files import File
+from medreasoner_monai.dicom.files import FileSource
+from medreasoner_monai.dicom.instance import Instance
 from medreasoner_monai.dicom.parts import Part, instance_number, split
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
 from medreasoner_monai.dicom.repair import repair
 from medreasoner_monai.dicom.slices import Series
+from medreasoner_monai.dicom.spacing import pixel_spacing
+from medreasoner_monai.dicom.values import frame_value
 from medreasoner_monai.dicom.windows import display_notes
 
 _GROUPS = {
@@ -28,7 +31,7 @@ _CROSS_SECTIONS = ("CT", "MR", "PT")
 _CHUNK = 1 << 20
 
 
-def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept: object = None) -> list[Series]:
+def assemble(uid: str, members: Sequence[Instance], notes: Sequence[str] = ()) -> list[Series]:
     """One series for each part that fills the same places; usually one.
 
     Parameters
@@ -36,11 +39,9 @@ def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept:
     uid:
         The Series Instance UID that all ``members`` have.
     members:
-        The files; their headers are repaired in place.
+        The instances; their headers are repaired in place.
     notes:
         What is already known of the series.
-    kept:
-        See :class:`Series`.
     """
     repairs: Counter[str] = Counter()
     seen: Counter[str] = Counter()
@@ -61,18 +62,17 @@ def assemble(uid: str, members: Sequence[File], notes: Sequence[str] = (), kept:
     problems += unusable
     common = tuple(f"{what} ({count} file(s))" for what, count in repairs.items())
     noticed = (*notes, *(f"{what} ({count} file(s))" for what, count in seen.items()))
-    return [_series(uid, files, part, common, tuple(problems), noticed, bool(forgotten), kept) for part in parts]
+    return [_series(uid, files, part, common, tuple(problems), noticed, bool(forgotten)) for part in parts]
 
 
 def _series(
     uid: str,
-    files: Sequence[File],
+    files: Sequence[Instance],
     part: Part,
     repairs: tuple[str, ...],
     problems: tuple[str, ...],
     notes: tuple[str, ...],
     forgotten: bool,
-    kept: object,
 ) -> Series:
     """The files that the part needs, numbered anew in slice order."""
     numbers = list(dict.fromkeys(p.file for p in part.planes))
@@ -85,20 +85,19 @@ def _series(
     return Series(
         uid,
         headers,
-        tuple(files[i].path for i in numbers),
+        tuple(files[i].source for i in numbers),
         repairs,
         problems,
         noticed,
         tuple(planes),
         part.name,
         part.number,
-        kept=kept,
     )
 
 
-def _without_copies(members: Sequence[File]) -> tuple[list[File], int, list[str]]:
+def _without_copies(members: Sequence[Instance]) -> tuple[list[Instance], int, list[str]]:
     """The files with each SOP Instance UID once, how many copies were left out, and files that are no true copies."""
-    unique: dict[str, File] = {}
+    unique: dict[str, Instance] = {}
     copies, clashes = 0, []
     for member in members:
         first = unique.setdefault(str(member.header.SOPInstanceUID), member)
@@ -108,30 +107,28 @@ def _without_copies(members: Sequence[File]) -> tuple[list[File], int, list[str]
             copies += 1
         else:
             clashes.append(
-                f"{first.path} and {member.path} have the same SOP Instance UID but not the same content; "
-                "remove the one that is wrong"
+                f"{first.source.name} and {member.source.name} have the same SOP Instance UID but not the same "
+                "content; remove the one that is wrong"
             )
     return list(unique.values()), copies, clashes
 
 
-def _same(one: File, other: File) -> bool:
-    """Whether two files hold the same image, however the file around it is written."""
-    if filecmp.cmp(one.path, other.path, shallow=False):
+def _same(one: Instance, other: Instance) -> bool:
+    """Whether two instances hold the same image, however the file around it is written."""
+    a, b = one.source, other.source
+    if isinstance(a, FileSource) and isinstance(b, FileSource) and filecmp.cmp(a.path, b.path, shallow=False):
         return True
     if one.header != other.header or one.pixels is None or other.pixels is None:
         return False
     if one.header.file_meta.TransferSyntaxUID != other.header.file_meta.TransferSyntaxUID:
         return False
-    (start, length), (start_other, length_other) = one.pixels, other.pixels
-    if length != length_other:
+    if (length := one.pixels.length) != other.pixels.length:
         return False
-    with one.path.open("rb") as a, other.path.open("rb") as b:
-        a.seek(start)
-        b.seek(start_other)
+    with one.pixels.open() as first, other.pixels.open() as second:
         while length > 0:
             size = min(_CHUNK, length)
-            piece = a.read(size)
-            if piece != b.read(size):
+            piece = first.read(size)
+            if piece != second.read(size):
                 return False
             if not piece:
                 return True  # both end: pixel data of undefined length
@@ -139,7 +136,7 @@ def _same(one: File, other: File) -> bool:
     return True
 
 
-def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
+def _forget_nonsense(files: Sequence[Instance]) -> tuple[Counter[str], list[str]]:
     """Take a geometry out of the headers that cannot be one, so that no object made from them repeats it."""
     done: Counter[str] = Counter()
     unusable = []
@@ -147,7 +144,7 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
         header = file.header
         for what in _nonsense(header):
             if frames(header) > 1 or header.get("PerFrameFunctionalGroupsSequence"):
-                unusable.append(f"{file.path}: {what}; the geometry is damaged, export the file again")
+                unusable.append(f"{file.source.name}: {what}; the geometry is damaged, export the file again")
             else:
                 done[f"{what}: place in space and measures left out"] += 1
     if done:
@@ -155,7 +152,7 @@ def _forget_nonsense(files: Sequence[File]) -> tuple[Counter[str], list[str]]:
             for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
                 if keyword in file.header:
                     delattr(file.header, keyword)
-            if placement.pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
+            if pixel_spacing(file.header) is None and "PixelSpacing" in file.header:
                 del file.header.PixelSpacing
     return done, unusable
 
@@ -165,7 +162,7 @@ def _nonsense(header: Dataset) -> Iterator[str]:
         usable = (
             plane.position is not None,
             plane.axes is not None,
-            placement.pixel_spacing(header, frame) is not None,
+            pixel_spacing(header, frame) is not None,
         )
         for right, (group, keyword), what in zip(usable, _GROUPS.items(), _RIGHT, strict=True):
             if not right and _given(header, frame, group, keyword):
@@ -181,14 +178,14 @@ def _missing(header: Dataset) -> Iterator[str]:
         if not all(_given(header, frame, group, keyword) for frame in range(_different(header))):
             yield f"no {keyword}, which {header.Modality} images must have"
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        size = placement.measure(header, 0, "PixelMeasuresSequence", keyword)
+        size = frame_value(header, 0, "PixelMeasuresSequence", keyword)
         if isinstance(size, int | float) and size <= 0:
             yield f"{keyword} is not positive, left aside"
 
 
 def _grid_notes(header: Dataset) -> Iterator[str]:
     """Pixels that are not square in the patient, or not meant to be shown so."""
-    spacing = placement.pixel_spacing(header)
+    spacing = pixel_spacing(header)
     if spacing is None:
         ratio = header.get("PixelAspectRatio")
         spacing = (ratio[0], ratio[1]) if isinstance(ratio, Sequence) and len(ratio) == 2 else (1, 1)
@@ -202,7 +199,7 @@ def _different(header: Dataset) -> int:
 
 
 def _given(header: Dataset, frame: int, group: str, keyword: str) -> bool:
-    value = placement.measure(header, frame, group, keyword)
+    value = frame_value(header, frame, group, keyword)
     return value is not None and value != "" and value != []
 
 

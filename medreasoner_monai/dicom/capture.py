@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -11,10 +11,12 @@ from pydicom import Dataset
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import ImageReference, references
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.errors import DicomError
+
+if TYPE_CHECKING:
+    from highdicom.sc import SCImage
 
 SERIES_BASE = 4_000_000
 _SERIES_DESCRIPTION = "Research use only: picture of an answered question"
@@ -26,13 +28,12 @@ _SOURCE_IMAGE = ("121322", "DCM", "Source image for image processing operation")
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
-@private()
-def write_capture(
-    series: Series, picture: Image.Image, path: Path, *, key: int, description: str = "Answer drawn on its slice"
-) -> str:
-    """Write a picture as an RGB Secondary Capture that refers to the slice it shows.
+def build_capture(
+    series: Series, picture: Image.Image, *, key: int, description: str = "Answer drawn on its slice"
+) -> SCImage:
+    """A picture as an RGB Secondary Capture that refers to the slice it shows.
 
-    The file is written beside its final name and renamed. Burned In Annotation is YES: the picture has text in it.
+    Burned In Annotation is YES: the picture has text in it.
 
     Parameters
     ----------
@@ -40,8 +41,6 @@ def write_capture(
         What the question was asked of.
     picture:
         As :func:`~medreasoner_monai.dicom.overlay.overlay` draws it; it must not show who the patient is.
-    path:
-        The file to write; an existing one is replaced.
     key:
         The slice that is shown, counted from 0 in series order.
     description:
@@ -49,7 +48,7 @@ def write_capture(
 
     Returns
     -------
-    The SOP Instance UID.
+    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -63,7 +62,6 @@ def write_capture(
     import highdicom as hd
 
     header = series.headers[series.locate(key)[0]]
-    uid = provenance.new_uid()
     try:
         image = hd.sc.SCImage.from_ref_dataset(
             ref_dataset=header,
@@ -73,7 +71,7 @@ def write_capture(
             coordinate_system="PATIENT",
             series_instance_uid=provenance.new_uid(),
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=uid,
+            sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             patient_orientation=("L", "P"),  # asked for; what is true follows
@@ -82,8 +80,8 @@ def write_capture(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no picture can refer to this series ({type(error).__name__}); "
-            "export it again, complete with its study and series UIDs"
+            f"{series.sources[series.locate(key)[0]].name}: no picture can refer to this image "
+            f"({type(error).__name__}); export it again, complete with its study and series UIDs"
         ) from error
     # Type 2C, and unknown: the picture is a page with a caption.
     for keyword in ("PatientOrientation", "Laterality"):
@@ -97,8 +95,7 @@ def write_capture(
     for keyword in _LOSSY:
         if header.get("LossyImageCompression") == "01" and header.get(keyword) is not None:
             setattr(image, keyword, header[keyword].value)
-    provenance.save(image, path)
-    return uid
+    return image
 
 
 def _refer(image: Dataset, header: Dataset, source: ImageReference) -> None:

@@ -22,7 +22,7 @@ from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.dicom import deidentify_rules as rules
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.files import read
-from medreasoner_monai.dicom.privacy import private
+from medreasoner_monai.dicom.saving import save
 from medreasoner_monai.errors import DicomError, InputError
 
 REMOVED_TEXT = "removed"
@@ -44,7 +44,6 @@ class Deidentified:
     removed: tuple[str, ...]
 
 
-@private()
 def deidentify(
     path_in: Path,
     path_out: Path,
@@ -91,9 +90,8 @@ def deidentify(
     _mark(out, cleaner, is_report="ContentSequence" in dataset)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = out.SOPClassUID, out.SOPInstanceUID
     out.file_meta = meta
-    provenance.save(out, path_out)
+    save(out, path_out)
     return Deidentified(str(out.SOPInstanceUID), tuple(sorted(cleaner.removed)))
 
 

@@ -14,13 +14,11 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from medreasoner_monai.dicom.files import is_dicom
-from medreasoner_monai.dicom.privacy import private
 
 Listing = dict[str, list[tuple[str, ...]]]
 """File IDs, as parts of a path in upper case, by Series Instance UID; the empty UID for files of no series record."""
 
 
-@private()
 def is_directory(path: Path) -> bool:
     """Whether the file is a DICOMDIR, whatever it is called."""
     if not is_dicom(path):

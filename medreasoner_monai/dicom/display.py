@@ -1,4 +1,4 @@
-"""A slice as a picture: stored values -> modality rescale -> VOI window -> uint8, as a viewer would show it.
+"""A frame as a picture: stored values -> modality rescale -> VOI transformation -> uint8, by a rendering rule.
 
 The steps and their order are PS3.3 C.11 (modality LUT, VOI LUT, presentation). Nothing is ever drawn into the picture,
 and its pixels are the stored ones: pixels that are not square in the patient are not made so, because masks, boxes and
@@ -7,6 +7,7 @@ points are in the stored grid.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,32 +16,16 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
 from medreasoner_monai.dicom.pixels import decode_frame, name
-from medreasoner_monai.dicom.placement import measure
-from medreasoner_monai.dicom.privacy import private
-from medreasoner_monai.dicom.windows import (
-    CT_WINDOW,
-    Values,
-    Window,
-    apply_window,
-    has_table,
-    look_up,
-    padding,
-    stretch,
-    window_function,
-    windows,
-)
+from medreasoner_monai.dicom.rules import AS_STORED, GreyFrame, Image, Rule, VoiTransform
+from medreasoner_monai.dicom.values import frame_value
+from medreasoner_monai.dicom.windows import Values, has_table, look_up, padding, window_function, windows
 from medreasoner_monai.errors import DicomError
 
-Image = NDArray[np.uint8]
 _RESCALE = "PixelValueTransformationSequence"
 
 
-@private()
-def render_slice(dataset: Dataset, frame: int = 0, window: int | Window | None = None) -> Image:
-    """One frame as it would be shown.
-
-    The VOI LUT of the file is used, else its first window; without one, CT is shown at centre 40, width 400 HU, and
-    anything else between its 1st and 99th percentile. Padding is shown black.
+def render_frame(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> tuple[Image, VoiTransform]:
+    """One frame as a rule shows it, and what was done to its values.
 
     Parameters
     ----------
@@ -48,9 +33,8 @@ def render_slice(dataset: Dataset, frame: int = 0, window: int | Window | None =
         With pixel data, compressed or not.
     frame:
         From 0; 0 for a single-frame image.
-    window:
-        Another choice: the number (from 0) of one of :func:`~medreasoner_monai.dicom.windows.windows`, or a centre and
-        a width in the units of the modality. Colour images have no window.
+    rule:
+        By default as a viewer shows it at first.
 
     Returns
     -------
@@ -60,14 +44,19 @@ def render_slice(dataset: Dataset, frame: int = 0, window: int | Window | None =
     ------
     DicomError
         If the pixel data cannot be decoded, with the transfer syntax and the package to install; if there is no such
-        frame or window; if the attributes that say how to show it are damaged.
+        frame; if the rule is not made for it; if the attributes that say how to show it are damaged.
     """
     stored = decode_frame(dataset, frame)
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
-            return _show(dataset, frame, stored, window)
-    except DicomError:
-        raise
+            if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
+                coloured = apply_color_lut(stored, dataset)[..., :3]
+                return _to_bytes(coloured, _palette_bits(dataset, coloured)), VoiTransform("none")
+            if stored.ndim == 3:
+                return _to_bytes(stored, int(dataset.BitsStored)), VoiTransform("none")
+            return rule.render(_grey_frame(dataset, frame, stored))
+    except DicomError as error:
+        raise DicomError(f"{name(dataset)}: {error}") from None
     except Exception as error:  # pydicom raises many kinds on damaged elements
         raise DicomError(
             f"{name(dataset)}: the attributes that say how to show it are damaged ({type(error).__name__}); "
@@ -75,57 +64,34 @@ def render_slice(dataset: Dataset, frame: int = 0, window: int | Window | None =
         ) from error
 
 
-def _show(dataset: Dataset, frame: int, stored: NDArray[Any], window: int | Window | None) -> Image:
-    kind = str(dataset.PhotometricInterpretation)
-    if kind == "PALETTE COLOR":
-        coloured = apply_color_lut(stored, dataset)[..., :3]
-        return _to_bytes(coloured, _palette_bits(dataset, coloured))
-    if stored.ndim == 3:
-        return _to_bytes(stored, int(dataset.BitsStored))
+def render_slice(dataset: Dataset, frame: int = 0) -> Image:
+    """The picture alone, by the default rule; see :func:`render_frame`."""
+    return render_frame(dataset, frame)[0]
+
+
+def _grey_frame(dataset: Dataset, frame: int, stored: NDArray[Any]) -> GreyFrame:
     values = modality_values(dataset, frame, stored)
     if not np.isfinite(values).all():
         raise ValueError("values that are no numbers")
-    padded = padding(dataset, stored)
-    shown = _window(dataset, frame, values, padded, window)
-    if kind == "MONOCHROME1":
-        shown = 1 - shown
-    if padded is not None:
-        shown = np.where(padded, 0, shown)
-    return np.round(shown * 255).astype(np.uint8)
-
-
-def _window(
-    dataset: Dataset, frame: int, values: Values, padded: NDArray[np.bool_] | None, window: int | Window | None
-) -> Values:
-    """Values in [0, 1], ``(rows, columns)``."""
-    if window is None and has_table(dataset):
-        big_endian = dataset.original_encoding[1] is False
-        return look_up(dataset.VOILUTSequence[0], values, ">u2" if big_endian else "<u2")
-    chosen = _chosen(dataset, frame, window)
-    if chosen is not None:
-        return apply_window(values, chosen, window_function(dataset, frame))
-    if dataset.get("Modality") == "CT":
-        return apply_window(values, CT_WINDOW, "LINEAR")
-    return stretch(values, values if padded is None else values[~padded])
-
-
-def _chosen(dataset: Dataset, frame: int, window: int | Window | None) -> Window | None:
-    if isinstance(window, tuple):
-        if not (np.isfinite(window).all() and window[1] > 0):
-            raise DicomError(f"a window is a centre and a positive width; got {window}")
-        return window
-    known = windows(dataset, frame)
-    if window is None:
-        return known[0] if known else None
-    if not 0 <= window < len(known):
-        raise DicomError(f"{name(dataset)}: window {window} is asked for, but the file has {len(known)}, from 0")
-    return known[window]
+    table = None
+    if has_table(dataset):
+        words = ">u2" if dataset.original_encoding[1] is False else "<u2"
+        table = partial(look_up, dataset.VOILUTSequence[0], words=words)
+    return GreyFrame(
+        values,
+        str(dataset.get("Modality") or ""),
+        tuple(windows(dataset, frame)),
+        window_function(dataset, frame),
+        table,
+        padding(dataset, stored),
+        str(dataset.PhotometricInterpretation) == "MONOCHROME1",
+    )
 
 
 def modality_values(dataset: Dataset, frame: int, stored: NDArray[Any]) -> Values:
     """Stored values after the modality LUT or the rescale of the frame (PS3.3 C.11.1), of any shape."""
-    slope = measure(dataset, frame, _RESCALE, "RescaleSlope")
-    intercept = measure(dataset, frame, _RESCALE, "RescaleIntercept")
+    slope = frame_value(dataset, frame, _RESCALE, "RescaleSlope")
+    intercept = frame_value(dataset, frame, _RESCALE, "RescaleIntercept")
     if dataset.get("ModalityLUTSequence"):
         return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
     # As text, so that several values where one belongs are refused and not one of them taken.

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
-from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, repeater_has_tag
@@ -80,11 +79,11 @@ class Elements:
     notes: list[str] = field(default_factory=list)
 
 
-def decode(dataset: Dataset, path: Path) -> Elements:
+def decode(dataset: Dataset, source: str) -> Elements:
     """Convert every element, in sequences too; damaged ones are taken out of ``dataset``.
 
     Private elements at the top level are taken out as well, unread: nothing here uses them, they can be most of a
-    header, and nobody knows what they say about a patient.
+    header, and nobody knows what they say about a patient. ``source`` names the instance in a message.
 
     Raises
     ------
@@ -95,15 +94,15 @@ def decode(dataset: Dataset, path: Path) -> Elements:
     found.notes += _oddities(dataset)
     for tag in [t for t in dataset.keys() if t.is_private]:  # noqa: SIM118 - iterating a data set decodes it
         del dataset[tag]
-    _decode_all(dataset, path, found, 0)
+    _decode_all(dataset, source, found, 0)
     found.repairs[:] = dict.fromkeys(found.repairs)
     return found
 
 
-def _decode_all(dataset: Dataset, path: Path, found: Elements, depth: int) -> None:
+def _decode_all(dataset: Dataset, source: str, found: Elements, depth: int) -> None:
     if depth > _DEEPEST:
         raise DicomError(
-            f"{path}: sequences in the header are nested deeper than {_DEEPEST} levels, which no image needs; "
+            f"{source}: sequences in the header are nested deeper than {_DEEPEST} levels, which no image needs; "
             "the file is damaged, copy it again or remove it"
         )
     for tag in list(dataset.keys()):
@@ -116,13 +115,13 @@ def _decode_all(dataset: Dataset, path: Path, found: Elements, depth: int) -> No
             if keyword in _NEEDED:
                 why = str(error) if isinstance(error, _WrongValueError) else f"damaged ({type(error).__name__})"
                 raise DicomError(
-                    f"{path}: {keyword} in the header is {why}; copy the file again or remove it"
+                    f"{source}: {keyword} in the header is {why}; copy the file again or remove it"
                 ) from error
             del dataset[tag]
             found.repairs.append(f"damaged {keyword or tag} left out")
             continue
         for item in items:
-            _decode_all(item, path, found, depth + 1)
+            _decode_all(item, source, found, depth + 1)
 
 
 def _check_value(element: DataElement) -> None:

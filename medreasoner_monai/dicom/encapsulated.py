@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, uid
 
 from medreasoner_monai.dicom.codestream import TAIL, ends, is_jpeg, starts
+from medreasoner_monai.dicom.pixel_bytes import PixelBytes
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 Fragment = tuple[int, int]
-"""Offset in the file, and length, in bytes."""
+"""Offset in the stream, and length, in bytes."""
 
 
-def encapsulated_problem(header: Dataset, offset: int, path: Path, count: int) -> str | None:
-    """Why the fragments cannot be ``count`` whole frames, or None.
-
-    Parameters
-    ----------
-    offset:
-        Where the value of Pixel Data begins in the file: the item with the basic offset table.
-    """
-    with path.open("rb") as f:
-        fragments = list(_fragments(f, offset, path.stat().st_size))
+def encapsulated_problem(header: Dataset, pixels: PixelBytes, source: str, count: int) -> str | None:
+    """Why the fragments cannot be ``count`` whole frames, or None; ``source`` names the instance in a message."""
+    with pixels.open() as f:
+        fragments = list(_fragments(f, f.tell(), f.tell() + pixels.available, pixels.ends))
         if not fragments or fragments[-1][1] < 0:
-            return f"{path}: truncated, the compressed pixel data do not reach their end; copy the file again"
+            return f"{source}: truncated, the compressed pixel data do not reach their end; copy the file again"
         table, fragments = fragments[0], fragments[1:]
         grouped = _frames(f, header, table, fragments, count)
         if not isinstance(grouped, int) and count > sum(length for _, length in fragments):
             grouped = len(fragments)  # less than a byte a frame, in whatever syntax
         if isinstance(grouped, int):
             return (
-                f"{path}: {grouped} compressed frame(s) where NumberOfFrames says {count}; "
+                f"{source}: {grouped} compressed frame(s) where NumberOfFrames says {count}; "
                 "frames are missing or the header is wrong, export the file again"
             )
         if is_jpeg(header.file_meta.TransferSyntaxUID):
@@ -41,19 +35,19 @@ def encapsulated_problem(header: Dataset, offset: int, path: Path, count: int) -
                 f.seek(start + max(length - TAIL, 0))
                 if not ends(f.read(min(length, TAIL))):
                     return (
-                        f"{path}: truncated, compressed frame {number} has no end; "
+                        f"{source}: truncated, compressed frame {number} has no end; "
                         "pixel data are missing, copy the file again"
                     )
     return None
 
 
-def _fragments(f: BinaryIO, offset: int, size: int) -> Iterator[Fragment]:
+def _fragments(f: BinaryIO, offset: int, size: int, may_end: bool) -> Iterator[Fragment]:
     """Each item's place, the basic offset table's first; a length of -1 ends a list that breaks off."""
     while True:
         f.seek(offset)
         head = f.read(8)
         length = int.from_bytes(head[4:], "little")
-        if head[:4] == _DELIMITER:
+        if head[:4] == _DELIMITER or (may_end and not head):
             return
         if head[:4] != _ITEM or offset + 8 + length > size:
             yield offset, -1

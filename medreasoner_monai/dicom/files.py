@@ -1,15 +1,13 @@
-"""One DICOM file: whether it is one, its header without pixel data, and whether its pixels are all there."""
+"""One DICOM file: whether it is one, its header without pixel data, its data set."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import keyword_for_tag
-from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     UID,
@@ -19,29 +17,30 @@ from pydicom.uid import (
 )
 
 from medreasoner_monai.dicom.elements import decode
-from medreasoner_monai.dicom.pixels import check_pixels, frames
-from medreasoner_monai.dicom.privacy import private
+from medreasoner_monai.dicom.instance import Instance, checked_instance, take_pixels
+from medreasoner_monai.dicom.pixel_bytes import locate_in_file
 from medreasoner_monai.errors import DicomError
 
-_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 MOST_INFLATED = 4 << 30
 """Bytes that a deflated data set may have; it is inflated in memory."""
 _DEFERRED = 1 << 16
 
 
 @dataclass(frozen=True)
-class File:
-    """A file's data set without pixel data, what is wrong with it as an image, what was put right, what was noticed.
-
-    ``pixels`` is where the pixel data lie in the file, as (offset, length) in bytes; None where that is not known.
-    """
+class FileSource:
+    """A file. ``kept`` is what must live as long: the temporary folder of an unpacked archive."""
 
     path: Path
-    header: Dataset
-    problem: str | None
-    repairs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    pixels: tuple[int, int] | None = None
+    kept: object = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def load(self) -> Dataset:
+        """See :func:`load`."""
+        return load(self.path)
 
 
 def is_dicom(path: Path) -> bool:
@@ -60,7 +59,6 @@ def looks_like_dicom(start: bytes) -> bool:
     return _is_part10(start) or _is_bare(start)
 
 
-@private()
 def read(path: Path) -> Dataset:
     """The whole data set; elements of more than 64 KiB are fetched from the file when they are used.
 
@@ -72,7 +70,6 @@ def read(path: Path) -> Dataset:
     return _read(path)[0]
 
 
-@private()
 def load(path: Path) -> Dataset:
     """The whole data set, its header decoded as by :func:`read_header`, its pixel data left in the file where large.
 
@@ -82,16 +79,20 @@ def load(path: Path) -> Dataset:
         As :func:`read_header`.
     """
     dataset = _read(path)[0]
-    pixels = _take_pixels(dataset)
-    decode(dataset, path)
+    pixels = take_pixels(dataset)
+    decode(dataset, str(path))
     if pixels is not None:
         dataset[pixels.tag] = pixels
     return dataset
 
 
-@private()
-def read_header(path: Path) -> File:
+def read_header(path: Path, kept: object = None) -> Instance:
     """The data set without pixel data, after a look at how many bytes of it there are.
+
+    Parameters
+    ----------
+    kept:
+        See :class:`FileSource`.
 
     Raises
     ------
@@ -99,14 +100,10 @@ def read_header(path: Path) -> File:
         As :func:`read`.
     """
     dataset, repairs = _read(path)
-    pixels = _take_pixels(dataset)
-    found = decode(dataset, path)
-    check = check_pixels(dataset, pixels, path)
-    if check.problem and frames(dataset) > 1:
-        # Nobody will look at them, and their number may be the lie: billions of frames are not to be counted out.
-        dataset.NumberOfFrames = 1
-    notes = (*found.notes, *_meta_notes(dataset), *check.notes)
-    return File(path, dataset, check.problem, (*repairs, *found.repairs), notes, check.where)
+    pixels = take_pixels(dataset)
+    deflated = dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
+    found = None if pixels is None else locate_in_file(pixels, path, deflated=deflated)
+    return checked_instance(FileSource(path, kept), dataset, found, repairs, has_pixels=pixels is not None)
 
 
 def _read(path: Path) -> tuple[Dataset, tuple[str, ...]]:
@@ -139,27 +136,6 @@ def _decode_meta(meta: Dataset) -> tuple[str, ...]:
             damaged.append(f"damaged {keyword_for_tag(tag) or tag} left out")
             del meta[tag]
     return tuple(damaged)
-
-
-def _take_pixels(dataset: Dataset) -> DataElement | RawDataElement | None:
-    """Take pixel data out as they are, before elements are decoded, which would read them."""
-    pixels: DataElement | RawDataElement | None = None
-    if "PixelData" in dataset:
-        pixels = dataset.get_item("PixelData", keep_deferred=True)
-    for keyword in _PIXEL_KEYWORDS:
-        if keyword in dataset:
-            del dataset[keyword]
-    return pixels
-
-
-def _meta_notes(dataset: Dataset) -> Iterator[str]:
-    """The file's own label against its content (PS3.10 7.1)."""
-    for label, keyword in (
-        ("MediaStorageSOPClassUID", "SOPClassUID"),
-        ("MediaStorageSOPInstanceUID", "SOPInstanceUID"),
-    ):
-        if label in dataset.file_meta and dataset.file_meta[label].value != dataset.get(keyword):
-            yield f"{label} differs from {keyword}"
 
 
 def _start(path: Path) -> bytes:

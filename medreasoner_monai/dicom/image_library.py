@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom.concepts import MILLIMETRE, modality_code
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import pixel_spacing
+from medreasoner_monai.dicom.spacing import calibrated_spacing
 from medreasoner_monai.task.taxonomy import Code
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _shared(series: Series) -> list[ContentItem]:
     if header.get("FrameOfReferenceUID"):
         out.append(UIDRefContentItem(CodedConcept(*_FRAME_OF_REFERENCE), str(header.FrameOfReferenceUID), context))
     out += [_number(_ROWS, int(header.Rows), _PIXELS), _number(_COLUMNS, int(header.Columns), _PIXELS)]
-    spacing = pixel_spacing(header)
+    spacing = calibrated_spacing(header)
     if spacing is not None:
         out += [
             _number(_HORIZONTAL, spacing.column, MILLIMETRE),

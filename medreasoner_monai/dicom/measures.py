@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.display import modality_values
 from medreasoner_monai.dicom.pixels import decode_frame
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import Plane, Spacing, in_space, pixel_spacing
+from medreasoner_monai.dicom.spacing import Plane, Spacing, calibrated_spacing
+from medreasoner_monai.dicom.values import frame_value
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Finding
 from medreasoner_monai.task.taxonomy import Code
@@ -60,7 +59,6 @@ class Measures:
     unit: Code | None = None
 
 
-@private()
 def measure(series: Series, finding: Finding) -> Measures:
     """Measure a finding; everything is None in a finding without a region.
 
@@ -82,10 +80,10 @@ def measure(series: Series, finding: Finding) -> Measures:
     dataset, frame = series.load(finding.key)
     header = series.headers[series.locate(finding.key)[0]]
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    spacing = pixel_spacing(header, frame, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    spacing = calibrated_spacing(header, frame, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     long, short = diameters(mask, spacing) if spacing else (None, None)
     mean, sd, minimum, maximum, unit = _intensities(dataset, frame, mask, finding.key)
-    voxel = series.voxel_ml if in_space(series) else None
+    voxel = series.voxel_ml if series.has_frame_of_reference else None
     return Measures(
         area_mm2=int(mask.sum()) * spacing.row * spacing.column if spacing else None,
         long_mm=long,
@@ -148,7 +146,7 @@ def _intensities(
 
 
 def _unit_name(dataset: Dataset, frame: int) -> str:
-    named = placement.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleType") or dataset.get("Units")
-    rescaled = placement.measure(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") is not None
+    named = frame_value(dataset, frame, "PixelValueTransformationSequence", "RescaleType") or dataset.get("Units")
+    rescaled = frame_value(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope") is not None
     # PS3.3 C.8.2.1.1.2: without a type, a CT's rescaled values are Hounsfield units.
     return "HU" if not named and dataset.get("Modality") == "CT" and rescaled else str(named)

@@ -16,6 +16,7 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.placement import Plane
+from medreasoner_monai.dicom.values import frame_value
 
 # What images in one place differ in, and the functional group that holds it in a multi-frame image.
 _TELLING = (
@@ -130,7 +131,7 @@ def _tell_apart(
 
 def _values(planes: Sequence[Plane], headers: Sequence[Dataset]) -> Iterator[tuple[str, list[Hashable]]]:
     for keyword, group in _TELLING:
-        yield keyword, [_plain(placement.measure(headers[p.file], p.frame, group, keyword)) for p in planes]
+        yield keyword, [_plain(frame_value(headers[p.file], p.frame, group, keyword)) for p in planes]
 
 
 def _plain(value: object) -> Hashable:

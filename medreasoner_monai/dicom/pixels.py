@@ -6,6 +6,7 @@ A frame is fetched from the file by its place, so a multi-frame image of many gi
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ from pydicom.pixels.decoders.base import get_decoder
 from medreasoner_monai.dicom import isolated
 from medreasoner_monai.dicom.codestream import fault, precision
 from medreasoner_monai.dicom.encapsulated import encapsulated_problem
+from medreasoner_monai.dicom.pixel_bytes import PixelBytes
 from medreasoner_monai.errors import DicomError
 
-UNDEFINED_LENGTH = 0xFFFFFFFF
 LARGEST_FRAME = 1 << 30
 """Bytes that one decoded frame may have; larger ones are headers that lie, or slides that nobody reads in one piece."""
 _UNCOMPRESSED = {
@@ -35,6 +36,7 @@ _UNCOMPRESSED = {
 }
 _SAFE = {"pillow", "pyjpegls", "pydicom"}
 """Decoders that raise on damaged frames; GDCM may end the process, and of others that is not known."""
+_UID = re.compile(r"[0-9.]{1,64}")
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
 _OPTIONS = {
     "Rows": "rows",
@@ -50,11 +52,10 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class PixelCheck:
-    """What a look at the pixel data found: why they cannot be used, what is odd, and where they lie in the file."""
+    """What a look at the pixel data found: why they cannot be used, and what is odd."""
 
     problem: str | None = None
     notes: tuple[str, ...] = ()
-    where: tuple[int, int] | None = None
 
 
 def frames(header: Dataset) -> int:
@@ -63,8 +64,15 @@ def frames(header: Dataset) -> int:
 
 
 def name(dataset: Dataset) -> str:
-    """The file's path for a message."""
-    return str(getattr(dataset, "filename", None) or "the data set")
+    """What names the data set in a message: its file's path, else its SOP Instance UID's end."""
+    path = getattr(dataset, "filename", None)
+    return str(path) if path else instance_name(dataset)
+
+
+def instance_name(dataset: Dataset) -> str:
+    """Names a data set without a file."""
+    uid_ = str(dataset.get("SOPInstanceUID") or "")
+    return f"instance …{uid_[-12:]}" if _UID.fullmatch(uid_) else "a data set without a SOP Instance UID"
 
 
 def frame_bytes(header: Dataset) -> float:
@@ -75,32 +83,27 @@ def frame_bytes(header: Dataset) -> float:
     return int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * bits / 8
 
 
-def check_pixels(header: Dataset, element: DataElement | RawDataElement | None, path: Path) -> PixelCheck:
+def check_pixels(header: Dataset, pixels: PixelBytes | None, source: str) -> PixelCheck:
     """Hold the pixel data's length and parts against the header, without decoding them.
 
     Parameters
     ----------
     header:
         The data set; its counts are numbers.
-    element:
-        The Pixel Data element as read from the file, not yet fetched.
+    pixels:
+        From :func:`locate_pixels`.
+    source:
+        Names the instance in a message.
     """
-    if element is None:
-        return PixelCheck(f"{path}: an image without integer pixel data; export it again as an ordinary image")
-    damaged = PixelCheck(f"{path}: the pixel data are not stored as its transfer syntax asks; copy the file again")
-    if not isinstance(element, RawDataElement):
-        return damaged
     syntax = header.file_meta.TransferSyntaxUID
-    where = None if syntax == uid.DeflatedExplicitVRLittleEndian else (element.value_tell, element.length)
+    encapsulated = syntax not in _UNCOMPRESSED and syntax.is_transfer_syntax and syntax.is_encapsulated
+    if pixels is None or (syntax in _UNCOMPRESSED if pixels.undefined else encapsulated):
+        return PixelCheck(f"{source}: the pixel data are not stored as its transfer syntax asks; copy the file again")
     notes = tuple(_count_notes(header))
-    if element.length != UNDEFINED_LENGTH:
-        if syntax not in _UNCOMPRESSED and syntax.is_transfer_syntax and syntax.is_encapsulated:
-            return damaged
-        problem, padding = _length_problem(header, element, path)
-        return PixelCheck(problem, notes + padding, where)
-    if syntax in _UNCOMPRESSED:
-        return damaged
-    return PixelCheck(encapsulated_problem(header, element.value_tell, path, frames(header)), notes, where)
+    if pixels.undefined:
+        return PixelCheck(encapsulated_problem(header, pixels, source, frames(header)), notes)
+    problem, padding = _length_problem(header, pixels, source)
+    return PixelCheck(problem, notes + padding)
 
 
 def _count_notes(header: Dataset) -> Iterator[str]:
@@ -111,31 +114,26 @@ def _count_notes(header: Dataset) -> Iterator[str]:
         yield "NumberOfFrames is not positive, taken as 1"
 
 
-def _length_problem(header: Dataset, element: RawDataElement, path: Path) -> tuple[str | None, tuple[str, ...]]:
-    size = path.stat().st_size - element.value_tell
-    # A deflated file's size says nothing about the data set in it.
-    available = len(element.value) if element.value is not None else min(element.length, size)
+def _length_problem(header: Dataset, pixels: PixelBytes, source: str) -> tuple[str | None, tuple[str, ...]]:
     expected = ceil(frame_bytes(header) * frames(header))
-    missing = max(element.length, expected) - available
+    missing = max(pixels.length, expected) - pixels.available
     if missing > 0:
-        return f"{path}: truncated, {missing} bytes of pixel data are missing; copy the file again", ()
-    excess = available - expected
+        return f"{source}: truncated, {missing} bytes of pixel data are missing; copy the file again", ()
+    excess = pixels.available - expected
     if excess <= expected % 2:
         return None, ()
-    if excess < frame_bytes(header) and not any(_tail(element, excess, path)):
+    if excess < frame_bytes(header) and not any(_tail(pixels, excess)):
         return None, ("pixel data end in padding, left out",)
     problem = (
-        f"{path}: {excess} bytes of pixel data more than Rows, Columns and NumberOfFrames describe; "
+        f"{source}: {excess} bytes of pixel data more than Rows, Columns and NumberOfFrames describe; "
         "the header is wrong, export the file again"
     )
     return problem, ()
 
 
-def _tail(element: RawDataElement, length: int, path: Path) -> bytes:
-    if element.value is not None:
-        return element.value[-length:]
-    with path.open("rb") as f:
-        f.seek(element.value_tell + element.length - length)
+def _tail(pixels: PixelBytes, length: int) -> bytes:
+    with pixels.open() as f:
+        f.seek(pixels.available - length, io.SEEK_CUR)
         return f.read(length)
 
 

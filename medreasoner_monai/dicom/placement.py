@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from medreasoner_monai.dicom.pixels import frames
+from medreasoner_monai.dicom.values import Vector, frame_value, vector
 
-Vector = NDArray[np.float64]
 SAME_PLACE = 5e-3
 """Millimetres along the normal; nearer slices lie in one place."""
 _ORTHONORMAL, _PARALLEL = 1e-2, 1e-2
@@ -24,7 +24,6 @@ _TILT = 0.5
 _MISSING = 1.5
 _UNEVEN = 0.05
 _NAMED = 5
-_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +61,10 @@ def _places_of(header: Dataset) -> Iterator[Plane]:
     plane = Plane(0, 0, None, None)
     for frame in range(frames(header)):
         if frame <= own:  # after the last frame with groups of its own, all are alike
-            position = measure(header, frame, "PlanePositionSequence", "ImagePositionPatient")
-            axes = measure(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-            plane = Plane(0, frame, _vector(position, 3), _axes(axes))
+            position = frame_value(header, frame, "PlanePositionSequence", "ImagePositionPatient")
+            axes = frame_value(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+            plane = Plane(0, frame, vector(position, 3), _axes(axes))
         yield plane
-
-
-def measure(header: Dataset, frame: int, group: str, keyword: str) -> object:
-    """A value from the frame's functional groups, the shared ones, or the top level; None where there is none."""
-    for sequence, index in zip(_GROUPS, (frame, 0), strict=True):
-        items = header.get(sequence) or []
-        inner = items[index].get(group) if index < len(items) else None
-        if inner and inner[0].get(keyword) is not None:
-            return inner[0][keyword].value
-    return header[keyword].value if header.get(keyword) is not None else None
-
-
-def pixel_spacing(header: Dataset, frame: int = 0) -> tuple[float, float] | None:
-    """Millimetres between rows and between columns, or None where they are not two positive numbers."""
-    values = _vector(measure(header, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)
-    if values is None or (values <= 0).any():
-        return None
-    return float(values[0]), float(values[1])
 
 
 def in_space(planes: Sequence[Plane]) -> bool:
@@ -182,22 +163,12 @@ def groups_of(planes: Sequence[Plane]) -> list[list[int]]:
 
 
 def _axes(value: object) -> Vector | None:
-    axes = _vector(value, 6)
+    axes = vector(value, 6)
     if axes is None:
         return None
     row, column = axes[:3], axes[3:]
     off = max(abs(float(np.linalg.norm(row)) - 1), abs(float(np.linalg.norm(column)) - 1), abs(float(row @ column)))
     return axes if off <= _ORTHONORMAL else None
-
-
-def _vector(value: object, length: int) -> Vector | None:
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        return None
-    try:
-        values = np.asarray([float(v) for v in value])
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return values if values.shape == (length,) and np.isfinite(values).all() else None
 
 
 def numbers_missing(numbers: Sequence[int]) -> int:

@@ -1,26 +1,21 @@
-"""Keep the DICOM libraries' own remarks out of the logs: they quote values, and a value may be a patient's name."""
+"""Keep the DICOM libraries' own remarks out of logs and off the terminal: they quote values, and a value may be a name.
+
+It is done once, when this package is imported, and for the whole process: what is switched on and off around calls is
+lifted by one thread under another. ``logging.getLogger("pydicom").setLevel(…)`` brings a program's own remarks back.
+"""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+import pydicom  # noqa: F401 - it sets its logger's level when it is imported, which must come before ours
 
 _LIBRARIES = ("pydicom", "highdicom")
 
 
-@contextmanager
-def private() -> Iterator[None]:
-    """While inside, pydicom and highdicom neither warn nor log below CRITICAL; also usable as a decorator."""
-    loggers = [logging.getLogger(name) for name in _LIBRARIES]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def silence() -> None:
+    """From now on, pydicom and highdicom neither warn nor log below CRITICAL."""
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")

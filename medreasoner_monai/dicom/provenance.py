@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
 
-from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from medreasoner_monai import __version__
@@ -28,8 +26,8 @@ def new_uid() -> str:
 
 
 def device_uid(origin: Origin) -> str:
-    """The same for the same reasoner, segmenter and prompt: the device is what gives the same answers."""
-    names = f"{origin.reasoner.digest} {origin.segmenter.digest} {origin.prompt_digest}"
+    """The same for the same reasoner, segmenter, prompt and rendering rule: what gives the same answers."""
+    names = f"{origin.reasoner.digest} {origin.segmenter.digest} {origin.prompt_digest} {origin.rendering_digest}"
     return f"2.25.{uuid.uuid5(_NAMESPACE, names).int}"
 
 
@@ -68,13 +66,3 @@ def tracking_id(finding: Finding) -> str:
 def series_number(series: Series, base: int) -> int:
     """A number that tells which source series it belongs to, within what VR IS holds."""
     return base + min(max(series.number or 0, 0), 10**6)
-
-
-def save(dataset: Dataset, path: Path) -> None:
-    """Write beside the final name and rename, so that nothing half-written has the name."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        dataset.save_as(temporary, enforce_file_format=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

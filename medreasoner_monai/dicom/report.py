@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset
@@ -12,7 +11,7 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.image_library import headers, image_library
-from medreasoner_monai.dicom.privacy import private
+from medreasoner_monai.dicom.measures import Measures
 from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
@@ -20,18 +19,23 @@ from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
-    from highdicom.sr import ObserverContext
+    from highdicom.sr import ComprehensiveSR, ObserverContext
 
 SERIES_BASE = 2_000_000
 _SERIES_DESCRIPTION = "Research use only: report on answered questions"
 
 
-@private()
-def write_report(series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, seg: Path | None) -> str:
-    """Write a report with one measurement group a finding; also of findings without a region, which say why.
+def build_report(
+    series: Series,
+    findings: Sequence[Finding],
+    origin: Origin,
+    *,
+    seg: Dataset | None,
+    measures: Mapping[str, Measures] | None = None,
+) -> ComprehensiveSR:
+    """A report with one measurement group per finding; also of findings without a region, which say why.
 
-    The file is written beside its final name and renamed. It is complete, preliminary and unverified: nobody looked at
-    it yet.
+    It is complete, preliminary and unverified: nobody looked at it yet.
 
     Parameters
     ----------
@@ -41,15 +45,15 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
         At least one.
     origin:
         What made them.
-    path:
-        The file to write; an existing one is replaced.
     seg:
-        The segmentation of the same findings, as :func:`~medreasoner_monai.dicom.seg.write_seg` wrote it; needed when
-        one is found.
+        The segmentation of the same findings, from :func:`~medreasoner_monai.dicom.seg.build_seg` or a file of it;
+        needed when one is found.
+    measures:
+        Measurements by tracking UID, where the findings were measured already; others are measured here.
 
     Returns
     -------
-    The SOP Instance UID of the report.
+    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -61,24 +65,25 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
         raise DicomError("a report needs at least one finding; one with nothing found will do")
     found = any(f.status == "found" for f in findings)
     if found and seg is None:
-        raise DicomError("a found finding is reported with its segmentation; write that first and give its path")
-    segments = Segments.read(seg) if seg is not None and found else None
+        raise DicomError("a found finding is reported with its segmentation; build that first and give it")
+    segments = Segments.of(seg) if seg is not None and found else None
     missing = [f for f in findings if segments and f.status == "found" and f.tracking_uid not in segments.numbers]
-    if missing:
-        raise DicomError(f"{seg}: has no segment for {len(missing)} of the findings; write it from the same findings")
+    if segments and missing:
+        raise DicomError(
+            f"{segments.name} has no segment for {len(missing)} of the findings; build it from the same findings"
+        )
     import highdicom as hd
 
     looked_at = sorted({s.index for f in findings for s in f.slices})
     evidence = headers(series, looked_at)
-    uid = provenance.new_uid()
     try:
-        content = _content(series, findings, origin, segments, looked_at)
+        content = _content(series, findings, origin, segments, looked_at, measures or {})
         report = hd.sr.ComprehensiveSR(
             evidence=[*evidence, segments.header] if segments else evidence,
             content=content,
             series_instance_uid=provenance.new_uid(),
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=uid,
+            sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             manufacturer_model_name=provenance.algorithm_name(origin),
@@ -92,23 +97,27 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no report can refer to this series ({type(error).__name__}); "
+            f"{series.name}: no report can refer to this series ({type(error).__name__}); "
             "export it again, complete with its study and series UIDs"
         ) from error
     report.CodingSchemeIdentificationSequence = [c.scheme_item()]
-    provenance.save(report, path)
-    return uid
+    return report
 
 
 def _content(
-    series: Series, findings: Sequence[Finding], origin: Origin, segments: Segments | None, looked_at: Sequence[int]
+    series: Series,
+    findings: Sequence[Finding],
+    origin: Origin,
+    segments: Segments | None,
+    looked_at: Sequence[int],
+    measures: Mapping[str, Measures],
 ) -> Dataset:
     import highdicom.sr as sr
 
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_device(origin)),
         procedure_reported=sr.CodedConcept(*c.procedure(series.modality)),
-        imaging_measurements=[group(series, f, origin, segments) for f in findings],
+        imaging_measurements=[group(series, f, origin, segments, measures.get(f.tracking_uid)) for f in findings],
     )
     root = report[0]
     notice = sr.TextContentItem(sr.CodedConcept(*c.COMMENT), RESEARCH_USE, relationship_type="CONTAINS")

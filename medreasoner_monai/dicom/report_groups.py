@@ -13,7 +13,6 @@ from medreasoner_monai.dicom.image_library import ImageReference, references
 from medreasoner_monai.dicom.measures import Measures, measure
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import long
 from medreasoner_monai.task.findings import Finding, Origin
 from medreasoner_monai.task.taxonomy import ANATOMICAL_STRUCTURE, Code
@@ -34,8 +33,13 @@ _STATISTICS = (
 )
 
 
-def group(series: Series, finding: Finding, origin: Origin, segments: Segments | None) -> Any:
-    """The highdicom measurement group of a finding; ``segments`` is needed for a found one only."""
+def group(
+    series: Series, finding: Finding, origin: Origin, segments: Segments | None, measures: Measures | None = None
+) -> Any:
+    """The highdicom measurement group of a finding; ``segments`` is needed for a found one only.
+
+    ``measures`` are the finding's where it was measured already.
+    """
     import highdicom.sr as sr
 
     key = references(series, [finding.key])[0]
@@ -50,18 +54,22 @@ def group(series: Series, finding: Finding, origin: Origin, segments: Segments |
             **common, source_images=[_source(sr.SourceImageForMeasurementGroup, image) for image in images]
         )
     else:
-        out = _region(series, finding, segments, key, common)
+        out = _region(series, finding, measures or measure(series, finding), segments, key, common)
     out[0].ContentSequence.extend([*_texts(finding), *_numbers(finding), *_coordinates(finding, key)])
     return out
 
 
 def _region(
-    series: Series, finding: Finding, segments: Segments, key: ImageReference, common: Mapping[str, Any]
+    series: Series,
+    finding: Finding,
+    measures: Measures,
+    segments: Segments,
+    key: ImageReference,
+    common: Mapping[str, Any],
 ) -> Any:
     import highdicom.sr as sr
 
     codes = finding.codes or c.GENERIC
-    measures = measure(series, finding)
     # An organ is its own site; of a lesion it is known only where the codes say so.
     organ = finding.codes is not None and codes.property_category == ANATOMICAL_STRUCTURE
     site = codes.region or (codes.property_type if organ else None)
@@ -76,7 +84,7 @@ def _region(
         else None,
     }
     number, header = segments.numbers[finding.tracking_uid], segments.header
-    if len(finding.marked) > 1 and in_space(series):
+    if len(finding.marked) > 1 and series.has_frame_of_reference:
         images = [_source(sr.SourceImageForSegmentation, image) for image in references(series, finding.marked)]
         return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=sr.ReferencedSegment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -12,16 +11,14 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
-from medreasoner_monai.dicom.privacy import private
 from medreasoner_monai.dicom.series import Series
-from medreasoner_monai.dicom.space import in_space
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
 from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
+    from highdicom.seg import Segmentation, SegmentDescription
 
 SegKind = Literal["binary", "fractional", "labelmap"]
 SERIES_BASE = 1000
@@ -30,7 +27,7 @@ _LEAST = 1 / 255  # a marked pixel stays marked, however low its confidence
 
 
 class EmptyMaskError(MedReasonerError):
-    """There is nothing to write a segmentation of."""
+    """There is nothing to make a segmentation of."""
 
 
 def parse_kind(text: object) -> SegKind:
@@ -46,13 +43,8 @@ def parse_kind(text: object) -> SegKind:
     raise InputError(f"a segmentation is binary, fractional or labelmap; got {text!r}")
 
 
-@private()
-def write_seg(
-    series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, kind: SegKind = "binary"
-) -> str:
-    """Write the found findings as segments, numbered from 1 in their order; frames without a marked pixel are left out.
-
-    The file is written beside its final name and renamed.
+def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, kind: SegKind = "binary") -> Segmentation:
+    """The found findings as segments, numbered from 1 in their order; frames without a marked pixel are left out.
 
     Parameters
     ----------
@@ -62,15 +54,13 @@ def write_seg(
         Those with status ``found`` become a segment each, the others are passed over.
     origin:
         What made them.
-    path:
-        The file to write; an existing one is replaced.
     kind:
         ``binary``; ``fractional``, where each marked pixel has its slice's confidence as its probability (1 where no
         confidence was measured); ``labelmap``, one frame a slice for all findings, which not every reader knows yet.
 
     Returns
     -------
-    The SOP Instance UID of the segmentation.
+    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -82,14 +72,13 @@ def write_seg(
     """
     found = [f for f in findings if f.status == "found"]
     if not found:
-        raise EmptyMaskError("no pixel is marked in any slice, so there is no segmentation to write")
+        raise EmptyMaskError("no pixel is marked in any slice, so there is no segmentation to make")
     for finding in found:
         _check(series, finding)
     import highdicom as hd
 
-    stacked = len(series) > 1 and not in_space(series)
+    stacked = len(series) > 1 and not series.has_frame_of_reference
     sources = as_stack(series) if stacked else [with_shared_groups(h) for h in series.headers]
-    uid = provenance.new_uid()
     try:
         seg = hd.seg.Segmentation(
             source_images=sources,
@@ -98,7 +87,7 @@ def write_seg(
             segment_descriptions=[_description(f, i, origin) for i, f in enumerate(found, 1)],
             series_instance_uid=provenance.new_uid(),
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=uid,
+            sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             manufacturer_model_name=provenance.algorithm_name(origin),
@@ -113,7 +102,7 @@ def write_seg(
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.paths[0].parent}: no segmentation can refer to this series ({type(error).__name__}); its images "
+            f"{series.name}: no segmentation can refer to this series ({type(error).__name__}); its images "
             "must have one size and one frame of reference, and a multi-frame image one orientation"
         ) from error
     described = seg.SegmentSequence[-len(found) :]  # a labelmap has its background before them
@@ -122,8 +111,7 @@ def write_seg(
     if stacked:
         out_of_stack(seg)
     _complete(seg, series)
-    provenance.save(seg, path)
-    return uid
+    return seg
 
 
 def _check(series: Series, finding: Finding) -> None:

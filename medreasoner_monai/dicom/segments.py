@@ -1,40 +1,40 @@
-"""A written segmentation as a report refers to it: its segments by finding, its frames by source slice."""
+"""A segmentation as a report refers to it: its segments by finding, its frames by source slice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from medreasoner_monai.dicom.image_library import ImageReference
+from medreasoner_monai.dicom.pixels import name
 from medreasoner_monai.errors import DicomError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
-    """The segmentation's header without pixels, and the file it is from."""
+    """A segmentation, with or without its pixels."""
 
     header: Dataset
-    path: Path
 
     @classmethod
-    def read(cls, path: Path) -> Segments:
-        """Read a segmentation that this package wrote.
+    def of(cls, seg: Dataset) -> Segments:
+        """A segmentation that this package built.
 
         Raises
         ------
         DicomError
-            If it cannot be read, or is none.
+            If it is none.
         """
-        try:
-            header = dcmread(path, stop_before_pixels=True)
-        except Exception as error:  # pydicom raises many kinds
-            raise DicomError(f"{path}: cannot be read as DICOM ({type(error).__name__}); write it again") from error
-        if not header.get("SegmentSequence") or not header.get("PerFrameFunctionalGroupsSequence"):
-            raise DicomError(f"{path}: is no segmentation; give the one that was written from the same findings")
-        return cls(header, path)
+        if not seg.get("SegmentSequence") or not seg.get("PerFrameFunctionalGroupsSequence"):
+            raise DicomError(f"{name(seg)}: is not a segmentation; give the one that was built from the same findings")
+        return cls(seg)
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"the segmentation {name(self.header)}"
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -57,7 +57,7 @@ class Segments:
             if here and int(image.get("ReferencedFrameNumber") or 0) == wanted and _shows(number, item, shared):
                 return frame
         raise DicomError(
-            f"{self.path}: segment {number} has no frame of the key slice; write it again from the same findings"
+            f"{self.name}: segment {number} has no frame of the key slice; build it again from the same findings"
         )
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import files, placement
+from medreasoner_monai.dicom import placement
+from medreasoner_monai.dicom.display import render_frame
+from medreasoner_monai.dicom.instance import FrameSource
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
+from medreasoner_monai.dicom.rules import AS_STORED, Rule
+from medreasoner_monai.dicom.spacing import calibrated_spacing, pixel_spacing
+from medreasoner_monai.dicom.values import frame_value
+from medreasoner_monai.dicom.view import FrameReference, Orientation, View
 
 _SHORT = 12
 _UID = re.compile(r"[0-9.]{1,64}(#\d+)?")
@@ -28,13 +33,13 @@ class Series:
     uid:
         Series Instance UID.
     headers:
-        One repaired data set a file, without pixel data, in slice order.
-    paths:
-        The files, in the same order.
+        One repaired data set an instance, without pixel data, in slice order.
+    sources:
+        Where their data sets with pixel data are, in the same order.
     repairs:
         What had to be put right in memory; no patient data.
     problems:
-        Files that cannot be used, with the reason; :func:`choose_series` refuses a series that has any.
+        Instances that cannot be used, with the reason; a series that has any is not chosen.
     notes:
         What was noticed and needed no repair: a gap, a tilted gantry, padding, a window that is missing. No patient
         data.
@@ -47,13 +52,11 @@ class Series:
         Counted from 1; 0 for a series of one part. ``UID#2`` chooses the second.
     because:
         Why this series was chosen; empty before.
-    kept:
-        What must live as long as the series: the temporary folder of an unpacked archive.
     """
 
     uid: str
     headers: tuple[Dataset, ...]
-    paths: tuple[Path, ...]
+    sources: tuple[FrameSource, ...]
     repairs: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -61,7 +64,6 @@ class Series:
     part: str = ""
     number_of_part: int = 0
     because: str = ""
-    kept: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.planes:
@@ -86,6 +88,12 @@ class Series:
     def key(self) -> str:
         """What chooses exactly this series or part: the UID, with ``#`` and the part's number."""
         return f"{self.uid}#{self.number_of_part}" if self.number_of_part else self.uid
+
+    @property
+    def name(self) -> str:
+        """For messages: the file, or the first of several; never a value that tells of the patient."""
+        more = len(self.sources) - 1
+        return self.sources[0].name + (f" and {more} more" if more else "")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,15 +123,43 @@ class Series:
         Raises
         ------
         DicomError
-            If the file cannot be read (any more).
+            If it cannot be read (any more).
         """
         number, frame = self.locate(index)
-        return files.load(self.paths[number]), frame
+        return self.sources[number].load(), frame
+
+    def view(self, index: int, rule: Rule = AS_STORED) -> View:
+        """The slice at ``index`` (from 0) as a model sees it.
+
+        Raises
+        ------
+        DicomError
+            As :meth:`load` and :func:`~medreasoner_monai.dicom.display.render_frame`.
+        """
+        dataset, frame = self.load(index)
+        pixels, voi = render_frame(dataset, frame, rule)
+        plane = self.planes[index]
+        header = self.headers[plane.file]
+        return View(
+            pixels,
+            rule,
+            voi,
+            self.modality,
+            index,
+            Orientation(plane.axes),
+            calibrated_spacing(header, frame),
+            FrameReference(self.uid, str(header.SOPInstanceUID), frame),
+        )
 
     @cached_property
     def in_space(self) -> bool:
         """Whether each slice has a place in the patient's space, all with one orientation."""
         return placement.in_space(self.planes)
+
+    @property
+    def has_frame_of_reference(self) -> bool:
+        """Whether the slices are in space, in a frame of reference of the patient that other objects can name."""
+        return self.in_space and bool(self.headers[0].get("FrameOfReferenceUID"))
 
     @cached_property
     def spacing(self) -> tuple[float, float] | None:
@@ -132,7 +168,7 @@ class Series:
         Only Pixel Spacing counts: what lies at the detector of a projection X-ray is not what lies in the patient.
         """
         first = self.planes[0]
-        return placement.pixel_spacing(self.headers[first.file], first.frame)
+        return pixel_spacing(self.headers[first.file], first.frame)
 
     @cached_property
     def slice_distance(self) -> float | None:
@@ -193,7 +229,7 @@ class Series:
 
     def _thickness(self, keyword: str) -> float | None:
         first = self.planes[0]
-        value = placement.measure(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
+        value = frame_value(self.headers[first.file], first.frame, "PixelMeasuresSequence", keyword)
         try:
             size = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):

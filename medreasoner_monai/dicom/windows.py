@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from medreasoner_monai.dicom.pixels import frames
-from medreasoner_monai.dicom.placement import measure
+from medreasoner_monai.dicom.values import frame_value
 
 Values = NDArray[np.float64]
 Window = tuple[float, float]
 """Centre and width, in the units of the modality (HU for CT)."""
 CT_WINDOW: Window = (40.0, 400.0)
-_PERCENTILES = (1.0, 99.0)
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _VOI = "FrameVOILUTSequence"
 _RESCALE = "PixelValueTransformationSequence"
@@ -24,14 +23,14 @@ _RESCALE = "PixelValueTransformationSequence"
 
 def windows(dataset: Dataset, frame: int = 0) -> list[Window]:
     """The usable windows of a frame, in the file's order; the first is the one that is shown unless told otherwise."""
-    centres = _numbers(measure(dataset, frame, _VOI, "WindowCenter"))
-    widths = _numbers(measure(dataset, frame, _VOI, "WindowWidth"))
+    centres = _numbers(frame_value(dataset, frame, _VOI, "WindowCenter"))
+    widths = _numbers(frame_value(dataset, frame, _VOI, "WindowWidth"))
     return [(c, w) for c, w in zip(centres, widths, strict=False) if np.isfinite(c) and np.isfinite(w) and w > 0]
 
 
 def window_function(dataset: Dataset, frame: int = 0) -> str:
     """How a window maps values; ``LINEAR`` unless the file says otherwise."""
-    found = str(measure(dataset, frame, _VOI, "VOILUTFunction") or "LINEAR")
+    found = str(frame_value(dataset, frame, _VOI, "VOILUTFunction") or "LINEAR")
     return found if found in _FUNCTIONS else "LINEAR"
 
 
@@ -66,11 +65,19 @@ def apply_window(values: Values, window: Window, function: str) -> Values:
     return np.asarray(np.clip((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1))
 
 
-def stretch(values: Values, inside: Values) -> Values:
-    """Between the 1st and 99th percentile of ``inside``, to [0, 1]."""
-    low, high = np.percentile(inside if inside.size else values, _PERCENTILES)
+def percentile_limits(
+    values: Values, padded: NDArray[np.bool_] | None, percentiles: tuple[float, float]
+) -> tuple[float, float]:
+    """Two percentiles of the values that are no padding; the least and greatest of all where those are one value."""
+    inside = values if padded is None or padded.all() else values[~padded]
+    low, high = np.percentile(inside, percentiles)
     if high <= low:
-        low, high = float(values.min()), float(max(values.max(), values.min() + 1))
+        low, high = values.min(), max(values.max(), values.min() + 1)
+    return float(low), float(high)
+
+
+def stretch(values: Values, low: float, high: float) -> Values:
+    """From ``low`` to ``high``, to [0, 1]."""
     return np.asarray(np.clip((values - low) / (high - low), 0, 1))
 
 
@@ -105,8 +112,8 @@ def display_notes(header: Dataset) -> Iterator[str]:
 
 
 def _frame_notes(header: Dataset, frame: int) -> Iterator[str]:
-    slope = measure(header, frame, _RESCALE, "RescaleSlope")
-    intercept = measure(header, frame, _RESCALE, "RescaleIntercept")
+    slope = frame_value(header, frame, _RESCALE, "RescaleSlope")
+    intercept = frame_value(header, frame, _RESCALE, "RescaleIntercept")
     if header.get("Modality") == "CT" and None in (slope, intercept) and not header.get("ModalityLUTSequence"):
         yield "no RescaleSlope and RescaleIntercept in a CT: stored values are taken as they are"
     elif (slope is None) != (intercept is None):
@@ -116,8 +123,8 @@ def _frame_notes(header: Dataset, frame: int) -> Iterator[str]:
     if has_table(header):
         return
     named = (
-        _numbers(measure(header, frame, _VOI, "WindowCenter")),
-        _numbers(measure(header, frame, _VOI, "WindowWidth")),
+        _numbers(frame_value(header, frame, _VOI, "WindowCenter")),
+        _numbers(frame_value(header, frame, _VOI, "WindowWidth")),
     )
     usable = windows(header, frame)
     if not usable:
@@ -128,7 +135,7 @@ def _frame_notes(header: Dataset, frame: int) -> Iterator[str]:
         yield "a window without a positive width or a partner is left out"
     elif len(usable) > 1:
         yield f"{len(usable)} windows in the file, the first is shown"
-    function = measure(header, frame, _VOI, "VOILUTFunction")
+    function = frame_value(header, frame, _VOI, "VOILUTFunction")
     if function and str(function) not in _FUNCTIONS:
         yield "unknown VOILUTFunction taken as LINEAR"
 

@@ -1,4 +1,4 @@
-"""Who answers the samples of an evaluation: a reasoner, the same shown black pictures, a file, or a yardstick."""
+"""What answers the samples of an evaluation: a reasoner, the same shown black pictures, a file, or a yardstick."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, object_digest
-from medreasoner_monai.reasoners.consensus import Sampler, ask_often
-from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
+from medreasoner_monai.reasoners.consensus import answer_by_consensus
+from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner, Sampler
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer
 from medreasoner_monai.task.answer_lenient import reader
 from medreasoner_monai.task.geometry import Box, Frame, Points
@@ -28,7 +28,7 @@ class Answerer(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """For tables and headings."""
         ...
 
     @property
@@ -47,7 +47,7 @@ class Answerer(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelAnswerer:
     """A reasoner; with ``blank`` it is shown a black picture in place of each image."""
 
     reasoner: Reasoner
@@ -69,14 +69,14 @@ class Asked:
         return self.reasoner.prompt_digest
 
     def answer(self, samples: Sequence[Sample]) -> list[Reading]:
-        """Ask."""
+        """The reasoner's readings."""
         images: list[Image] = [np.zeros_like(s.image) if self.blank else s.image for s in samples]
-        return self.reasoner.ground(images, [s.question for s in samples])
+        return self.reasoner.answer(images, [s.question for s in samples])
 
 
 @dataclass(frozen=True)
-class Consensus:
-    """A reasoner asked ``count`` times; it gives the consensus where agreement reaches ``threshold``."""
+class ConsensusAnswerer:
+    """A reasoner that draws ``count`` answers per sample; their consensus is given where it reaches ``threshold``."""
 
     reasoner: Sampler
     count: int
@@ -86,12 +86,12 @@ class Consensus:
 
     @property
     def name(self) -> str:
-        """The reasoner's, and how often it is asked."""
+        """The reasoner's, and the number of answers drawn."""
         return f"{self.reasoner.name}, {self.count} answers"
 
     @property
     def digest(self) -> str:
-        """The reasoner's, and how it is asked."""
+        """The reasoner's, and how answers are drawn."""
         return object_digest(
             [self.reasoner.digest, "consensus", 1, self.count, self.temperature, self.seed, self.threshold]
         )
@@ -102,11 +102,11 @@ class Consensus:
         return self.reasoner.prompt_digest
 
     def answer(self, samples: Sequence[Sample]) -> list[Reading]:
-        """Ask and agree."""
+        """The consensus for each sample."""
         # By the samples, so that a resumed evaluation draws what the whole one drew.
         seed = int(object_digest([self.seed, [s.id for s in samples]])[:8], 16)
         images, questions = [s.image for s in samples], [s.question for s in samples]
-        return ask_often(
+        return answer_by_consensus(
             self.reasoner,
             images,
             questions,

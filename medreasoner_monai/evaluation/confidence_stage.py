@@ -13,7 +13,7 @@ import numpy as np
 from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.abstention import fit_threshold, risk_coverage
-from medreasoner_monai.evaluation.answerers import Consensus
+from medreasoner_monai.evaluation.answerers import ConsensusAnswerer
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation, track
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, write_records
@@ -63,7 +63,7 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
             device="cuda" if torch.cuda.is_available() else "cpu",
             max_new_tokens=chosen.max_new_tokens,
         )
-        who = Consensus(reasoner, chosen.confidence.answers, chosen.confidence.temperature)
+        who = ConsensusAnswerer(reasoner, chosen.confidence.answers, chosen.confidence.temperature)
         records: dict[str, list[Record]] = {}
         for split in ("val", "test"):
             found = evaluate(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.schema import read_split
-from medreasoner_monai.evaluation.answerers import Asked
+from medreasoner_monai.evaluation.answerers import ModelAnswerer
 from medreasoner_monai.evaluation.metrics import compare, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
 from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
@@ -107,7 +107,7 @@ def evaluate_into(
         folder, device="cuda" if torch.cuda.is_available() else "cpu", max_new_tokens=settings.max_new_tokens
     )
     records = evaluate(
-        Asked(reasoner, blank=blank),
+        ModelAnswerer(reasoner, blank=blank),
         read_split(dataset.path / "test.parquet"),
         dataset.facts["splits"]["test"]["samples"],
         segmenters(settings.segmenters),

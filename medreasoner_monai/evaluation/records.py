@@ -13,13 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.segmenters.protocol import PromptKind
 
 SAMPLES = "samples.parquet"
 METRICS = "metrics.json"
 ABOUT = b"medreasoner"
 """In the table's metadata, as JSON: who answered what data by which prompt and segmenters, by digest."""
-PROMPT_KINDS: tuple[PromptKind, ...] = ("points", "box", "both")
 
 
 @dataclass(frozen=True)

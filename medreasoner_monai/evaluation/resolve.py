@@ -1,10 +1,10 @@
-"""From what a user names on the command line to the one who answers, the segmenters and the samples."""
+"""What a user names on the command line, resolved: the answerer, the segmenters and the samples."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,15 +13,23 @@ from medreasoner_monai.data.folders import folder_digest, folder_samples
 from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.data.sources import Reject, parquet_samples
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.evaluation.answerers import Answerer, Asked, CentreBox, Consensus, Predictions, Truth
+from medreasoner_monai.evaluation.answerers import (
+    Answerer,
+    CentreBox,
+    ConsensusAnswerer,
+    ModelAnswerer,
+    Predictions,
+    Truth,
+)
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.files import file_digest
-from medreasoner_monai.reasoners.consensus import Sampler
-from medreasoner_monai.reasoners.packaged import is_bundle, verified_model
+from medreasoner_monai.reasoners.protocol import sampler
+from medreasoner_monai.reasoners.registry import ReasonerOptions, build, kind_of
 from medreasoner_monai.segmenters.registry import Choice
+from medreasoner_monai.segmenters.weights import weights_digest
 
 BLANK = "blank-image:"
-_YARDSTICKS: dict[str, Answerer] = {who.name: who for who in (Truth(), CentreBox())}
+_YARDSTICKS: dict[str, Answerer] = {answerer.name: answerer for answerer in (Truth(), CentreBox())}
 
 
 @dataclass
@@ -62,79 +70,48 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How a model is to be asked; what is None is left to the model's own folder."""
+class Sampling:
+    """How many answers per sample are drawn, at which temperature, and the confidence below which none is given."""
 
-    prompt: str | None = None
-    reader: str | None = None
-    max_new_tokens: int = 512
-    model: str | None = None
-    key_variable: str | None = None
-    samples: int = 1
+    answers: int = 1
     temperature: float = 0.7
     threshold: float = 0.0
 
 
-def answerer(name: str, asking: Asking) -> Answerer:
-    """Who is meant by a name.
+def build_answerer(text: str, options: ReasonerOptions | None = None, sampling: Sampling | None = None) -> Answerer:
+    """The answerer that a text names.
 
     Parameters
     ----------
-    name:
+    text:
         ``truth``, ``centre-box``, a model folder, a bundle folder, a file of predictions (``.jsonl``), the URL of an
-        OpenAI-compatible endpoint, or one of the last four behind ``blank-image:``.
+        OpenAI-compatible endpoint, or a folder, bundle or URL behind ``blank-image:``.
+    options:
+        How a reasoner is made; a file of predictions takes its ``reader``.
+    sampling:
+        How a reasoner's answers are drawn; pictures that are blank get one answer.
 
     Raises
     ------
     InputError
-        If there is nothing of that name.
+        If there is nothing of that name, or the reasoner cannot draw several answers.
     """
-    if name in _YARDSTICKS:
-        return _YARDSTICKS[name]
-    if name.startswith(BLANK):
-        seeing = answerer(name.removeprefix(BLANK), replace(asking, samples=1))
-        if not isinstance(seeing, Asked):
-            raise ConfigError(f"{name}: only a model can be shown blank images")
-        return Asked(seeing.reasoner, blank=True)
-    path = Path(name)
-    if path.suffix == ".jsonl":
-        return Predictions(path, asking.reader or "strict")
-    if name.startswith(("http://", "https://")):
-        return _asked(_endpoint(name, asking), asking)
-    if is_bundle(path):
-        path = verified_model(path)
-    elif not path.is_dir():
+    made, drawn = options or ReasonerOptions(), sampling or Sampling()
+    if text in _YARDSTICKS:
+        return _YARDSTICKS[text]
+    blank = text.startswith(BLANK)
+    named = text.removeprefix(BLANK)
+    if blank and (named in _YARDSTICKS or Path(named).suffix == ".jsonl"):
+        raise ConfigError(f"{text}: only a model can be shown blank images")
+    if Path(named).suffix == ".jsonl":
+        return Predictions(Path(named), made.reader or "strict")
+    if kind_of(named) is None:
         known = f"{', '.join(_YARDSTICKS)}, {BLANK}MODEL, a model or bundle folder, a .jsonl file, or an endpoint's URL"
-        raise InputError(f"there is no reasoner {name!r}; give one of: {known}")
-    import torch
-
-    from medreasoner_monai.reasoners.hf import HuggingFaceReasoner
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    reasoner = HuggingFaceReasoner.load(path, prompt=asking.prompt, device=device, max_new_tokens=asking.max_new_tokens)
-    return _asked(reasoner, asking)
-
-
-def _asked(reasoner: Sampler, asking: Asking) -> Answerer:
-    if asking.samples > 1:
-        return Consensus(reasoner, asking.samples, asking.temperature, threshold=asking.threshold)
-    return Asked(reasoner)
-
-
-def _endpoint(url: str, asking: Asking) -> Sampler:
-    from medreasoner_monai.reasoners.endpoint import QWEN, EndpointReasoner
-
-    if not asking.model:
-        raise ConfigError(f"{url} may serve several models; say which with --model")
-    return EndpointReasoner(
-        url,
-        asking.model,
-        prompt=asking.prompt or "think",
-        reader=asking.reader,
-        resize=None if asking.reader == "lenient-1000" else QWEN,
-        max_tokens=asking.max_new_tokens,
-        key_variable=asking.key_variable,
-    )
+        raise InputError(f"there is no reasoner {named!r}; give one of: {known}")
+    reasoner = build(named, made)
+    if drawn.answers > 1 and not blank:
+        return ConsensusAnswerer(sampler(reasoner), drawn.answers, drawn.temperature, threshold=drawn.threshold)
+    return ModelAnswerer(reasoner, blank=blank)
 
 
 def segmenters(texts: Sequence[str], cache: Path | None = None) -> dict[str, Embeddings]:
@@ -165,12 +142,5 @@ def weights_digests(texts: Sequence[str]) -> dict[str, str]:
     InputError
         If such a file cannot be read.
     """
-    found = {}
-    for text in texts:
-        weights = Choice.read(text).options.get("weights")
-        if weights is not None:
-            try:
-                found[text] = file_digest(Path(weights))
-            except OSError as error:
-                raise InputError(f"segmenter {text!r}: {weights} cannot be read: {error.strerror}") from None
-    return found
+    chosen = {text: Choice.read(text).options.get("weights") for text in texts}
+    return {text: weights_digest(Path(weights)) for text, weights in chosen.items() if weights is not None}

@@ -17,12 +17,12 @@ from medreasoner_monai.data.schema import Sample
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import Answerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
-from medreasoner_monai.evaluation.records import PROMPT_KINDS, Record
+from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.evaluation.surface import borders, overlap
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.progress import Watch
 from medreasoner_monai.reasoners.protocol import Image, Reading
-from medreasoner_monai.segmenters.protocol import Mask, Prompt, PromptKind
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Mask, Prompt, PromptKind
 from medreasoner_monai.task import geometry as g
 from medreasoner_monai.task.answer import Grounding
 
@@ -64,6 +64,12 @@ def evaluate(
     k, n = part
     if not 1 <= k <= n:
         raise InputError(f"a part is k/n with 1 <= k <= n, got {k}/{n}")
+    for name, embeddings in segmenters.items():
+        if (kinds := embeddings.segmenter.prompt_kinds) != PROMPT_KINDS:
+            watch.note(
+                f"segmenter {name}: scored from {', '.join(kinds)} alone, which its weights were trained on; "
+                "the option prompts=all scores every kind of prompt"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     missing = False
@@ -111,7 +117,7 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
     }
     if not isinstance(answer, Grounding):
         nothing = np.zeros_like(sample.mask)
-        missed = {f"{name}/{kind}": nothing for name in segmenters for kind in PROMPT_KINDS}
+        missed = {f"{n}/{kind}": nothing for n, e in segmenters.items() for kind in e.segmenter.prompt_kinds}
         dice, more = _agreement(missed, sample, surface)
         return Record(
             **about,
@@ -143,13 +149,17 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
 
 
 def segment(embeddings: Embeddings, image: Image, answers: Sequence[Grounding]) -> dict[PromptKind, Mask]:
-    """A mask for each prompt kind; where there are several answers, the pixels that at least half of them mark."""
-    prompts = [Prompt(a.box, a.points).only(kind) for kind in PROMPT_KINDS for a in answers]
+    """A mask for each kind of prompt that the segmenter was trained on.
+
+    Where there are several answers, the pixels that at least half of their masks mark.
+    """
+    kinds = embeddings.segmenter.prompt_kinds
+    prompts = [Prompt(a.box, a.points).only(kind) for kind in kinds for a in answers]
     found = embeddings.segmenter.segment(embeddings.of(image), prompts)
     n = len(answers)
     return {
         kind: found[i * n] if n == 1 else np.asarray(2 * np.sum(found[i * n : (i + 1) * n], axis=0) >= n)
-        for i, kind in enumerate(PROMPT_KINDS)
+        for i, kind in enumerate(kinds)
     }
 
 

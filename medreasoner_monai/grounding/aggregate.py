@@ -4,59 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydicom.uid import generate_uid
 
-from medreasoner_monai.dicom.display import render_slice
-from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.segmenters.carry import carrier_of
-from medreasoner_monai.segmenters.protocol import Prompt, Segmenter
+from medreasoner_monai.grounding.plan import Plan
+from medreasoner_monai.grounding.request import Question
+from medreasoner_monai.grounding.worker import ModelWorker
+from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.task.findings import Finding, SliceResult
 from medreasoner_monai.task.geometry import box_iou
-from medreasoner_monai.task.taxonomy import TAXONOMY, Category, Codes, category
+from medreasoner_monai.task.taxonomy import TAXONOMY, Category, Codes
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked, and what the region is called where that is known: a category of the taxonomy by name."""
-
-    text: str
-    category: str | None = None
-
-    def codes(self) -> Codes | None:
-        """The category's codes.
-
-        Raises
-        ------
-        InputError
-            If the taxonomy has no such category.
-        """
-        return category(self.category).codes if self.category else None
-
-
-def settle(
-    series: Series,
+def aggregate(
+    plan: Plan,
     question: Question,
     results: Sequence[SliceResult],
-    segmenter: Segmenter[Any],
-    *,
-    carry: bool,
+    worker: ModelWorker,
     step: Callable[[int], None] = lambda _: None,
 ) -> Finding:
     """The finding that a question's answers make.
 
+    Where the plan carries, the key slice's mask alone is kept of them and carried through the series; otherwise all
+    masks are kept.
+
     Parameters
     ----------
-    series:
-        That was asked.
     results:
-        The answers on the asked slices.
-    carry:
-        Keep the key slice's mask alone of them, and carry it through the series; otherwise all masks are kept.
+        The question's answers on the asked slices.
+    worker:
+        Carries the mask.
     step:
         Called with the number of slices carried to so far.
 
@@ -69,17 +49,18 @@ def settle(
     """
     if not results:
         raise InputError("no slice was asked")
+    series = plan.series
     ordered = sorted(results, key=lambda r: r.index)
     shown = max(ordered, key=score)
     stops: tuple[str, ...] = ()
     candidates: tuple[SliceResult, ...] = ()
-    if carry and shown.mask is not None and shown.voxels and shown.grounding is not None:
-        found = shown.grounding
-        carried = carrier_of(segmenter).carry(
-            lambda i: render_slice(*series.load(i)),
+    if plan.carry and shown.mask is not None and shown.voxels and shown.grounding is not None:
+        answer = shown.grounding
+        carried = worker.carry(
+            lambda i: series.view(i, plan.settings.rendering).pixels,
             len(series),
             shown.index,
-            Prompt(found.box, found.points),
+            Prompt(answer.box, answer.points),
             shown.mask,
             step,
         )
@@ -87,7 +68,7 @@ def settle(
         ordered += [SliceResult(c.index, None, "", c.mask, 0.0, c.confidence, carried=True) for c in carried.slices]
         ordered.sort(key=lambda r: r.index)
         stops = carried.stops
-    codes, source = _name(question, shown.grounding.trace if shown.grounding else None, series.modality)
+    codes, source = _codes(question, shown.grounding.trace if shown.grounding else None)
     uid = str(generate_uid(prefix=None))
     return Finding(question.text, tuple(ordered), shown.index, uid, codes, source, stops, candidates)
 
@@ -111,15 +92,15 @@ def _fit(result: SliceResult) -> float:
     return float(box_iou(around, result.grounding.box.xyxy)[0])
 
 
-def _name(question: Question, trace: str | None, modality: str) -> tuple[Codes | None, Literal["", "given", "trace"]]:
+def _codes(question: Question, trace: str | None) -> tuple[Codes | None, Literal["", "given", "trace"]]:
     """What the region is: as given with the question, or the one category that the trace names."""
     if (given := question.codes()) is not None:
         return given, "given"
-    named = _named(trace or "")
+    named = _named_category(trace or "")
     return (named.codes, "trace") if named is not None else (None, "")
 
 
-def _named(trace: str) -> Category | None:
+def _named_category(trace: str) -> Category | None:
     """The category whose whole name is the only one in the text; None where there are none, or several.
 
     A longer name that holds a shorter one counts alone: a liver tumor is no liver.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,17 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from pydicom import Dataset
 
-from medreasoner_monai.dicom.capture import write_capture
-from medreasoner_monai.dicom.display import render_slice
-from medreasoner_monai.dicom.measures import measure
+from medreasoner_monai.dicom.capture import build_capture
 from medreasoner_monai.dicom.overlay import overlay
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import SegKind, write_seg
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import SegKind, build_seg
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.record import answer_record
-from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.task.findings import Finding
+
+logger = logging.getLogger(__name__)
 
 SEG, REPORT, CAPTURE, OVERLAY, ANSWER = NAMES = ("seg.dcm", "report.dcm", "capture.dcm", "overlay.png", "answer.json")
 
@@ -58,7 +61,7 @@ def check_folder(out_dir: Path) -> None:
             return
 
 
-def write_outputs(result: GroundedSeries, out_dir: Path, *, seg: SegKind = "binary") -> Outputs:
+def write_outputs(result: GroundingResult, out_dir: Path, *, seg: SegKind = "binary") -> Outputs:
     """Write an answer; earlier results of the same names are replaced only when everything is written.
 
     Parameters
@@ -79,20 +82,16 @@ def write_outputs(result: GroundedSeries, out_dir: Path, *, seg: SegKind = "bina
     """
     check_folder(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    series, findings, origin = result.series, result.findings, result.origin
     for left in out_dir.glob(f"{_WORK}*"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     # Inside the folder and not beside it: the folder may be a mount, and a rename must not cross file systems.
     work = Path(tempfile.mkdtemp(prefix=_WORK, dir=out_dir))
     try:
-        uids = {}
-        if result.found:
-            uids["seg"] = write_seg(series, findings, origin, work / SEG, kind=seg)
-        uids["report"] = write_report(
-            series, findings, origin, work / REPORT, seg=work / SEG if "seg" in uids else None
-        )
         picture = draw(result)
-        uids["capture"] = write_capture(series, picture, work / CAPTURE, key=findings[0].key)
+        objects = build_objects(result, picture, seg=seg)
+        for kind, dataset in objects.items():
+            save(dataset, work / f"{kind}.dcm")
+        uids = {kind: str(dataset.SOPInstanceUID) for kind, dataset in objects.items()}
         picture.save(work / OVERLAY)
         text = json.dumps(answer_record(result, uids), indent=2, ensure_ascii=False)
         (work / ANSWER).write_text(text + "\n", encoding="utf-8")
@@ -112,30 +111,61 @@ def write_outputs(result: GroundedSeries, out_dir: Path, *, seg: SegKind = "bina
     )
 
 
-def draw(result: GroundedSeries) -> Image.Image:
+def build_objects(result: GroundingResult, picture: Image.Image, *, seg: SegKind = "binary") -> dict[str, Dataset]:
+    """The answer as DICOM data sets by kind: ``seg`` if something was found, ``report`` and ``capture``; no file.
+
+    Parameters
+    ----------
+    picture:
+        From :func:`draw`, for the Secondary Capture.
+
+    Raises
+    ------
+    DicomError
+        If no object can refer to the series.
+    """
+    series, findings, origin = result.series, result.findings, result.origin
+    objects: dict[str, Dataset] = {}
+    if result.found:
+        objects["seg"] = build_seg(series, findings, origin, kind=seg)
+    objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
+    objects["capture"] = build_capture(series, picture, key=findings[0].key)
+    return objects
+
+
+def log_summary(result: GroundingResult, outputs: Outputs) -> None:
+    """Log what was written, and why a finding has no region; no text of the question or the answer."""
+    for number, finding in enumerate(result.findings, 1):
+        if finding.status != "found":
+            logger.warning("finding %d: %s (%s)", number, finding.status, finding.reason)
+    for path in outputs.paths:
+        logger.info("wrote %s", path)
+
+
+def draw(result: GroundingResult) -> Image.Image:
     """The findings' key slices, one below the other."""
     return _stacked([_picture(result, finding) for finding in result.findings])
 
 
-def _picture(result: GroundedSeries, finding: Finding) -> Image.Image:
+def _picture(result: GroundingResult, finding: Finding) -> Image.Image:
     shown = finding.shown
     answer = shown.grounding
-    said = answer.trace if answer is not None else f"{finding.status}: {finding.reason}"
+    trace = answer.trace if answer is not None else f"{finding.status}: {finding.reason}"
     return overlay(
-        render_slice(*result.series.load(finding.key)),
+        result.series.view(finding.key, result.rendering).pixels,
         shown.mask,
         None if answer is None else answer.box,
         None if answer is None else answer.points,
         question=finding.question,
-        trace=said,
+        trace=trace,
         heading=" · ".join(_heading(result, finding)),
     )
 
 
-def _heading(result: GroundedSeries, finding: Finding) -> Iterator[str]:
+def _heading(result: GroundingResult, finding: Finding) -> Iterator[str]:
     yield result.series.modality
     yield f"slice {finding.key + 1} of {len(result.series)}"
-    volume = measure(result.series, finding).volume_ml
+    volume = result.measures[finding.tracking_uid].volume_ml
     if volume is not None:
         yield f"{volume:.1f} ml in {len(finding.marked)} slice(s)"
     if finding.shown.confidence is not None:

@@ -7,21 +7,20 @@ from dataclasses import asdict
 from typing import Any
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.dicom.measures import measure
 from medreasoner_monai.files import package_versions
-from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.task.findings import Finding, SliceResult
 
 SCHEMA_VERSION = 2
 
 
-def answer_record(result: GroundedSeries, objects: Mapping[str, str] | None = None) -> dict[str, Any]:
+def answer_record(result: GroundingResult, objects: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Everything that was asked, answered and measured; nothing of the patient.
 
     Parameters
     ----------
     result:
-        Of :meth:`~medreasoner_monai.grounding.session.Grounder.ask`.
+        Of :meth:`~medreasoner_monai.grounding.grounder.Grounder.ground`.
     objects:
         SOP Instance UIDs of the objects written, by kind (``seg``, ``report``, ``capture``).
     """
@@ -39,6 +38,7 @@ def answer_record(result: GroundedSeries, objects: Mapping[str, str] | None = No
         "objects": dict(objects or {}),
         "reasoner": asdict(origin.reasoner),
         "segmenter": asdict(origin.segmenter),
+        "rendering": result.rendering.name,
         "model_version": origin.model_version,
         "digests": origin.digests,
         "repairs": list(series.repairs),
@@ -48,7 +48,7 @@ def answer_record(result: GroundedSeries, objects: Mapping[str, str] | None = No
     }
 
 
-def _finding(result: GroundedSeries, finding: Finding) -> dict[str, Any]:
+def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
     series, shown = result.series, finding.shown
     covered = len(finding.slices)
     return {
@@ -64,7 +64,7 @@ def _finding(result: GroundedSeries, finding: Finding) -> dict[str, Any]:
         "key_slice": finding.key,
         "key_sop_instance_uid": series.sop_instance_uid(finding.key),
         "voxels": finding.voxels,
-        "measurements": asdict(measure(series, finding)) if finding.voxels else None,
+        "measurements": asdict(result.measures[finding.tracking_uid]) if finding.voxels else None,
         "mask_covers": "the whole series" if covered == len(series) else f"{covered} of {len(series)} slices",
         "stops": list(finding.stops),
         "tracking_uid": finding.tracking_uid,
@@ -73,7 +73,7 @@ def _finding(result: GroundedSeries, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _slice(result: GroundedSeries, one: SliceResult) -> dict[str, Any]:
+def _slice(result: GroundingResult, one: SliceResult) -> dict[str, Any]:
     return {
         "index": one.index,
         "sop_instance_uid": result.series.sop_instance_uid(one.index),

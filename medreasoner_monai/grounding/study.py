@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.grounding.aggregate import Question
-from medreasoner_monai.grounding.asking import AskSettings, Progress, slices_to_ask
+from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.grounding.result import GroundedSeries
-from medreasoner_monai.grounding.session import Grounder, checked
+from medreasoner_monai.grounding.plan import Plan, make_plan
+from medreasoner_monai.grounding.request import GroundingSettings, Progress, Question, check_questions
+from medreasoner_monai.grounding.result import GroundingResult
+from medreasoner_monai.reasoners.registry import Preview
 from medreasoner_monai.task.geometry import Frame
 
 
@@ -36,53 +38,40 @@ class Study:
     series: str | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What would be done: the series, the slices asked, and whether the mask is carried on."""
-
-    model: Path
-    questions: tuple[Question, ...]
-    series: Series
-    slices: tuple[int, ...]
-    carry: bool
-
-    def lines(self) -> list[str]:
-        """For a terminal, with what the model would be told and the size it would see; its weights are not loaded."""
-        from medreasoner_monai.reasoners.folder import load_processor, read_note, seen_frame
-        from medreasoner_monai.task.prompts import template
-
-        chosen = template(read_note(self.model).get("prompt", "think"))
-        told = [f"[{m['role']}] {m['content']}" for q in self.questions for m in chosen.plain(q.text)]
-        _, rows, columns = self.series.shape
-        seen = seen_frame(load_processor(self.model), Frame(columns, rows))
-        slices = ", ".join(str(i) for i in self.slices)
-        rest = len(self.series) - len(self.slices)
-        return [
-            *self.series.explain().splitlines(),
-            f"asked: slice {slices} (counted from 0, {len(self.series)} in all)",
-            f"carried: {'through the other ' + str(rest) if self.carry else 'nowhere'}",
-            f"seen as: {seen.width} x {seen.height} pixels",
-            *(f"prompt: {line}" for text in told for line in text.splitlines()),
-        ]
-
-
-def plan_study(model: Path, study: Study, asking: AskSettings) -> Plan:
-    """Look at everything that can be wrong with the input, without loading the model.
+def plan_study(study: Study, settings: GroundingSettings, opened: Opened | None = None) -> Plan:
+    """What would be done; everything that can be wrong with the input shows here, without a model.
 
     Parameters
     ----------
-    model:
-        The model folder, whose prompt and picture size are shown.
+    opened:
+        Where several studies are planned: their headers are read once.
 
     Raises
     ------
     InputError, DicomError
-        As :meth:`Grounder.ask` and :func:`~medreasoner_monai.dicom.series.choose_series`.
+        As :func:`~medreasoner_monai.grounding.plan.make_plan` and
+        :func:`~medreasoner_monai.dicom.series.choose_series`.
     """
-    questions = checked(study.questions)
-    series = choose_series(study.dicom, study.series)
-    slices = slices_to_ask(series, asking.slices)
-    return Plan(model, tuple(questions), series, tuple(slices), asking.wants_carrying(series, slices))
+    series = (opened or Opened()).open(study.dicom).choose(study.series)
+    return make_plan(series, study.questions, settings)
+
+
+def plan_lines(plan: Plan, preview: Preview) -> list[str]:
+    """A plan for a terminal, with the prompt that the reasoner would get and the size of the pictures it would see."""
+    _, rows, columns = plan.series.shape
+    seen = preview.seen_frame(Frame(columns, rows))
+    slices = ", ".join(str(i) for i in plan.slices)
+    rest = len(plan.series) - len(plan.slices)
+    messages = [f"[{m['role']}] {m['content']}" for q in plan.questions for m in preview.prompt.plain(q.text)]
+    return [
+        *plan.series.explain().splitlines(),
+        f"asked: slice {slices} (counted from 0, {len(plan.series)} in all)",
+        f"carried: {'through the other ' + str(rest) if plan.carry else 'nowhere'}",
+        f"rendered: {plan.settings.rendering.name}",
+        *([f"sent to: {preview.address}, which gets these pictures and questions"] if preview.address else []),
+        f"seen as: {seen.width} x {seen.height} pixels",
+        *(f"prompt: {line}" for text in messages for line in text.splitlines()),
+    ]
 
 
 def ground_study(
@@ -90,30 +79,30 @@ def ground_study(
     study: Study,
     out: Path,
     *,
-    asking: AskSettings | None = None,
+    settings: GroundingSettings | None = None,
     series: Series | None = None,
     seg: SegKind = "binary",
     progress: Progress | None = None,
-) -> tuple[GroundedSeries, Outputs]:
-    """Ask and write.
+) -> tuple[GroundingResult, Outputs]:
+    """Answer a study's questions and write the outputs.
 
     Parameters
     ----------
     out:
         Folder for the results, made if absent.
-    asking:
-        In place of the bundle's.
+    settings:
+        In place of the grounder's.
     series:
-        The study's, where it was read already.
+        The study's, if it was read already.
 
     Raises
     ------
     InputError, DicomError
-        See :meth:`Grounder.ask`, :func:`~medreasoner_monai.dicom.series.choose_series` and :func:`write_outputs`.
+        See :meth:`Grounder.ground`, :func:`~medreasoner_monai.dicom.series.choose_series` and :func:`write_outputs`.
     """
     check_folder(out)
     series = choose_series(study.dicom, study.series) if series is None else series
-    result = grounder.ask(series, study.questions, asking=asking, progress=progress)
+    result = grounder.ground(series, study.questions, settings=settings, progress=progress)
     return result, write_outputs(result, out, seg=seg)
 
 
@@ -128,4 +117,4 @@ def questions_with(texts: Sequence[str], categories: Sequence[str]) -> tuple[Que
     if categories and len(categories) != len(texts):
         raise InputError(f"{len(texts)} question(s) and {len(categories)} categories are given; give one a question")
     names: Sequence[str | None] = categories or [None] * len(texts)
-    return tuple(checked([Question(text, name or None) for text, name in zip(texts, names, strict=True)]))
+    return check_questions([Question(text, name or None) for text, name in zip(texts, names, strict=True)])

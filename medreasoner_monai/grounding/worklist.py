@@ -12,35 +12,36 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from medreasoner_monai.dicom.opened import Opened
+from medreasoner_monai.dicom.rules import parse_rule
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.errors import InputError, MedReasonerError, nearest
 from medreasoner_monai.files import object_digest
-from medreasoner_monai.grounding.aggregate import Question
-from medreasoner_monai.grounding.asking import AskSettings, parse_carry, parse_slices
+from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import ANSWER, NAMES, check_folder
-from medreasoner_monai.grounding.session import Grounder
+from medreasoner_monai.grounding.request import GroundingSettings, Question, parse_carry, parse_slices
 from medreasoner_monai.grounding.study import Study, ground_study
 
 logger = logging.getLogger("medreasoner")
 
-COLUMNS = ("id", "dicom", "question", "series", "slices", "carry", "category")
+COLUMNS = ("id", "dicom", "question", "series", "slices", "carry", "rendering", "category")
 LOG, TABLE = "worklist.jsonl", "worklist.csv"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A study of a worklist. ``id`` names its folder; a row that cannot be used has its ``problem``, and no study."""
+    """A study of a worklist. ``id`` names its folder; a row that cannot be used has a ``problem`` and no study."""
 
     id: str
     study: Study | None
-    asking: AskSettings
+    settings: GroundingSettings
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of an item. ``findings`` are their statuses in the questions' order."""
+class Outcome:
+    """The outcome of an item. ``findings`` are their statuses, in the order of the questions."""
 
     id: str
     status: Literal["done", "failed"]
@@ -51,7 +52,7 @@ class Done:
 
 
 class Listener(Protocol):
-    """Told of the progress."""
+    """Progress reporter for a worklist."""
 
     def study(self, number: int, total: int, id_: str) -> None:
         """A study begins; ``number`` from 1."""
@@ -62,15 +63,15 @@ class Listener(Protocol):
         ...
 
 
-def read_worklist(path: Path, asking: AskSettings) -> list[Item]:
+def read_worklist(path: Path, settings: GroundingSettings) -> list[Item]:
     """The studies of a CSV file with a header line.
 
     ``dicom`` (relative to the file) and ``question`` are needed; ``id`` (default: the row's number), ``series``,
-    ``slices``, ``carry`` and ``category`` are optional. Rows of one ``id`` are questions of one study.
+    ``slices``, ``carry``, ``rendering`` and ``category`` are optional. Rows of one ``id`` are questions of one study.
 
     Parameters
     ----------
-    asking:
+    settings:
         How to ask where a row says nothing.
 
     Raises
@@ -95,7 +96,7 @@ def read_worklist(path: Path, asking: AskSettings) -> list[Item]:
     items: dict[str, Item] = {}
     for number, row in enumerate(rows, 1):
         values = {k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
-        item = _item(values, f"{number:04d}", path.parent, asking)
+        item = _item(values, f"{number:04d}", path.parent, settings)
         known = items.get(item.id)
         items[item.id] = item if known is None else _joined(known, item, number)
     if not items:
@@ -105,7 +106,7 @@ def read_worklist(path: Path, asking: AskSettings) -> list[Item]:
 
 def run_worklist(
     grounder: Grounder, items: Sequence[Item], out: Path, *, seg: SegKind = "binary", listener: Listener | None = None
-) -> list[Done]:
+) -> list[Outcome]:
     """Ground every study into ``out/<id>``; what an earlier run finished with the same models and request is kept.
 
     ``worklist.jsonl`` grows by a line a study while it runs; ``worklist.csv`` is written at the end.
@@ -121,8 +122,9 @@ def run_worklist(
     """
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    before = {done.id: done for done in _earlier(out / LOG)}
+    before = {outcome.id: outcome for outcome in _earlier(out / LOG)}
     results = []
+    opened = Opened()  # rows of one folder are often neighbours
     for number, item in enumerate(items, 1):
         digest = _digest(grounder, item, seg)
         earlier = before.get(item.id)
@@ -135,15 +137,23 @@ def run_worklist(
             continue
         if listener is not None:
             listener.study(number, len(items), item.id)
-        done = _one(grounder, item, out / item.id, seg, listener, digest)
-        results.append(done)
+        outcome = _one(grounder, item, out / item.id, opened, seg, listener, digest)
+        results.append(outcome)
         with (out / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(done), ensure_ascii=False) + "\n")
+            log.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
     _write_table(out / TABLE, results)
     return results
 
 
-def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: Listener | None, digest: str) -> Done:
+def _one(
+    grounder: Grounder,
+    item: Item,
+    folder: Path,
+    opened: Opened,
+    seg: SegKind,
+    listener: Listener | None,
+    digest: str,
+) -> Outcome:
     started = time.perf_counter()
     findings: tuple[str, ...] = ()
     reason = item.problem
@@ -153,7 +163,8 @@ def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: L
                 grounder,
                 item.study,
                 folder,
-                asking=item.asking,
+                settings=item.settings,
+                series=opened.open(item.study.dicom).choose(item.study.series),
                 seg=seg,
                 progress=None if listener is None else listener.step,
             )
@@ -169,25 +180,26 @@ def _one(grounder: Grounder, item: Item, folder: Path, seg: SegKind, listener: L
         for name in NAMES:
             (folder / name).unlink(missing_ok=True)
     seconds = round(time.perf_counter() - started, 3)
-    return Done(item.id, "failed" if reason else "done", reason, findings, seconds, digest)
+    return Outcome(item.id, "failed" if reason else "done", reason, findings, seconds, digest)
 
 
-def _item(row: dict[str, str], number: str, base: Path, asking: AskSettings) -> Item:
+def _item(row: dict[str, str], number: str, base: Path, settings: GroundingSettings) -> Item:
     id_ = row.get("id") or number
     if not _ID.fullmatch(id_):
-        return Item(number, None, asking, "its id is no plain file name: letters, digits, dot, dash and underscore")
+        return Item(number, None, settings, "its id is no plain file name: letters, digits, dot, dash and underscore")
     if not row.get("dicom") or not row.get("question"):
-        return Item(id_, None, asking, "dicom or question is empty")
+        return Item(id_, None, settings, "dicom or question is empty")
     try:
         own = replace(
-            asking,
-            slices=parse_slices(row["slices"]) if row.get("slices") else asking.slices,
-            carry=parse_carry(row["carry"]) if row.get("carry") else asking.carry,
+            settings,
+            slices=parse_slices(row["slices"]) if row.get("slices") else settings.slices,
+            carry=parse_carry(row["carry"]) if row.get("carry") else settings.carry,
+            rendering=parse_rule(row["rendering"]) if row.get("rendering") else settings.rendering,
         )
         question = Question(row["question"], row.get("category") or None)
         question.codes()
     except InputError as error:
-        return Item(id_, None, asking, str(error))
+        return Item(id_, None, settings, str(error))
     return Item(id_, Study(base / row["dicom"], (question,), row.get("series") or None), own)
 
 
@@ -196,7 +208,7 @@ def _joined(known: Item, item: Item, number: int) -> Item:
     if known.problem or item.problem or known.study is None or item.study is None:
         return replace(known, study=None, problem=known.problem or f"row {number}: {item.problem}")
     one, two = known.study, item.study
-    if (one.dicom, one.series, known.asking) != (two.dicom, two.series, item.asking):
+    if (one.dicom, one.series, known.settings) != (two.dicom, two.series, item.settings):
         return replace(known, study=None, problem=f"row {number} has the same id, but another series or way to ask")
     return replace(known, study=replace(one, questions=(*one.questions, *two.questions)))
 
@@ -204,7 +216,9 @@ def _joined(known: Item, item: Item, number: int) -> Item:
 def _digest(grounder: Grounder, item: Item, seg: SegKind) -> str:
     study = item.study
     request = None if study is None else [str(study.dicom), study.series, [asdict(q) for q in study.questions]]
-    return object_digest([grounder.origin.digests, request, asdict(item.asking), seg, _state(study)])
+    rendering = item.settings.rendering
+    settings = asdict(item.settings) | {"rendering": rendering.digest}
+    return object_digest([grounder.origin(rendering).digests, request, settings, seg, _state(study)])
 
 
 def _state(study: Study | None) -> list[list[object]]:
@@ -215,23 +229,23 @@ def _state(study: Study | None) -> list[list[object]]:
     return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
-def _earlier(log: Path) -> Iterator[Done]:
+def _earlier(log: Path) -> Iterator[Outcome]:
     """What an earlier run noted; a last line that was cut off by its end is not counted."""
     if not log.is_file():
         return
     for line in log.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
-            yield Done(**{**row, "findings": tuple(row["findings"])})
+            yield Outcome(**{**row, "findings": tuple(row["findings"])})
         except (ValueError, TypeError, KeyError):
             continue
 
 
-def _write_table(path: Path, results: Sequence[Done]) -> None:
+def _write_table(path: Path, results: Sequence[Outcome]) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     with temporary.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["id", "status", "findings", "reason", "seconds"])
-        for done in results:
-            table.writerow([done.id, done.status, "; ".join(done.findings), done.reason, done.seconds])
+        for one in results:
+            table.writerow([one.id, one.status, "; ".join(one.findings), one.reason, one.seconds])
     temporary.replace(path)

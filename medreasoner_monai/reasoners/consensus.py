@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
-from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner
+from medreasoner_monai.reasoners.protocol import Image, Reading, Sampler
 from medreasoner_monai.task import geometry as g
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Box
 
 TOGETHER = 0.5
 """Answers whose boxes overlap the most central one by this IoU mean the same region."""
-
-
-class Sampler(Reasoner, Protocol):
-    """A reasoner that can answer one question several times."""
-
-    def sample(
-        self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
-    ) -> list[list[Reading]]:
-        """``count`` readings a question, drawn at ``temperature``; the same seed and batch draw the same."""
-        ...
 
 
 def consensus(answers: Sequence[Answer]) -> tuple[Answer, float, tuple[Grounding, ...]]:
@@ -59,7 +48,7 @@ def consensus(answers: Sequence[Answer]) -> tuple[Answer, float, tuple[Grounding
     return answer, agreement, tuple(found[i] for i in same)
 
 
-def ask_often(
+def answer_by_consensus(
     reasoner: Sampler,
     images: Sequence[Image],
     questions: Sequence[str],
@@ -69,18 +58,18 @@ def ask_often(
     seed: int,
     threshold: float = 0.0,
 ) -> list[Reading]:
-    """One reading a question, made of ``count`` drawn ones; without a region where confidence is under ``threshold``.
+    """One reading per question, made of ``count`` drawn ones; without a region where confidence is under ``threshold``.
 
     Parameters
     ----------
     images, questions:
-        As :meth:`~medreasoner_monai.reasoners.protocol.Reasoner.ground` takes them.
+        As :meth:`~medreasoner_monai.reasoners.protocol.Reasoner.answer` takes them.
     """
     drawn = reasoner.sample(images, questions, count, temperature=temperature, seed=seed)
-    return [_sure(_agreed(readings), threshold) for readings in drawn]
+    return [_withhold_unsure(_merge(readings), threshold) for readings in drawn]
 
 
-def _sure(reading: Reading, threshold: float) -> Reading:
+def _withhold_unsure(reading: Reading, threshold: float) -> Reading:
     confidence = reading.confidence or 0.0
     if not isinstance(reading.answer, Grounding) or confidence >= threshold:
         return reading
@@ -88,7 +77,7 @@ def _sure(reading: Reading, threshold: float) -> Reading:
     return replace(reading, answer=NoAnswer(Reason.UNSURE, detail), votes=())
 
 
-def _agreed(readings: Sequence[Reading]) -> Reading:
+def _merge(readings: Sequence[Reading]) -> Reading:
     answer, confidence, votes = consensus([r.answer for r in readings])
     # The text that the answer's trace stands in, or else the first.
     text = next(

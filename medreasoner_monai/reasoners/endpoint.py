@@ -16,7 +16,7 @@ from medreasoner_monai.files import object_digest
 from medreasoner_monai.reasoners.chat import PATIENCE, ChatService, Patience
 from medreasoner_monai.reasoners.folder import resized
 from medreasoner_monai.reasoners.hf import as_rgb
-from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.task.answer import Grounding
 from medreasoner_monai.task.answer_lenient import reader as named_reader
 from medreasoner_monai.task.geometry import Frame
@@ -102,6 +102,9 @@ class EndpointReasoner:
         Requests at once.
     key_variable:
         Name of the environment variable that holds the API key; None sends none.
+    seeded:
+        Whether requests that draw answers carry a seed, which gives the capability ``seed``. Off by default: a seed
+        kills the engine of some servers (vLLM's on a CPU), and others pass over it.
     patience:
         How long to wait for the endpoint.
     wait:
@@ -124,6 +127,7 @@ class EndpointReasoner:
         max_tokens: int = 512,
         in_flight: int = 4,
         key_variable: str | None = None,
+        seeded: bool = False,
         patience: Patience = PATIENCE,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
@@ -137,8 +141,14 @@ class EndpointReasoner:
         self.resize = resize
         self.max_tokens = max_tokens
         self.in_flight = in_flight
+        self.seeded = seeded
         self._read = named_reader(self.reader)
         self._wait = wait
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Batches are requests in flight at once; drawn answers can be repeated only where seeds are sent."""
+        return frozenset({"batch", "sample", "seed"} if self.seeded else {"batch", "sample"})
 
     @property
     def digest(self) -> str:
@@ -155,7 +165,7 @@ class EndpointReasoner:
         """sha256 of the prompt template."""
         return self.prompt.digest
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         """See :class:`~medreasoner_monai.reasoners.protocol.Reasoner`; nothing is sent before all input is checked.
 
         Raises
@@ -170,12 +180,13 @@ class EndpointReasoner:
     def sample(
         self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
     ) -> list[list[Reading]]:
-        """``count`` readings a question, drawn at ``temperature`` by choices of one request (``n`` and ``seed``).
+        """``count`` readings per question, drawn at ``temperature`` by choices of one request (``n``).
 
-        A service that gives fewer choices than asked for is asked again, with the next seed, until there are as many.
-        Whether a seed draws the same again is the service's affair; vLLM's does.
+        A service that gives fewer choices than asked for is asked again until there are as many. Where seeds are sent,
+        each further request has one of its own; whether a seed draws the same again is the service's affair.
         """
-        return self._read_all(images, questions, count, {"temperature": temperature, "seed": seed % 2**31})
+        seeds = {"seed": seed % 2**31} if self.seeded else {}
+        return self._read_all(images, questions, count, {"temperature": temperature} | seeds)
 
     def _read_all(
         self, images: Sequence[Image], questions: Sequence[str], count: int, drawn: dict[str, Any]
@@ -187,7 +198,7 @@ class EndpointReasoner:
         started = time.perf_counter()
         pictures = [as_rgb(image) for image in images]
         stored = [Frame(p.shape[1], p.shape[0], "stored") for p in pictures]
-        seen = [self._seen(frame) for frame in stored]
+        seen = [self.seen_frame(frame) for frame in stored]
         chats = [self.prompt.plain(q) for q in questions]
         texts = self._ask(pictures, seen, chats, count, drawn)
         each = (time.perf_counter() - started) / (len(texts) * count)
@@ -200,7 +211,14 @@ class EndpointReasoner:
         answer = self._read(text, seen)
         return Reading(answer.to(stored) if isinstance(answer, Grounding) else answer, text, seen, seconds)
 
-    def _seen(self, stored: Frame) -> Frame:
+    def seen_frame(self, stored: Frame) -> Frame:
+        """The frame in which a picture is sent.
+
+        Raises
+        ------
+        InputError
+            If the picture is too long and thin for the rule.
+        """
         return Frame(stored.width, stored.height, "model") if self.resize is None else self.resize.frame(stored)
 
     def _ask(
@@ -217,7 +235,9 @@ class EndpointReasoner:
             request = self._request(picture, frame, chat) | drawn
             texts: list[str] = []
             while len(texts) < count:
-                more = {"n": count - len(texts), "seed": drawn["seed"] + len(texts)} if count > 1 else {}
+                more = {"n": count - len(texts)} if count > 1 else {}
+                if "seed" in drawn:
+                    more["seed"] = drawn["seed"] + len(texts)
                 texts += self.service.complete(client, request | more, lambda s: self._wait(stop, s))
             return texts[:count]
 

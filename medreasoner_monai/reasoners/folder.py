@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,15 @@ def check_processor(folder: Path) -> None:
         raise InputError(f"{folder} has no processor (preprocessor_config.json); copy it from the base model")
 
 
-def folder_digest(folder: Path) -> str:
-    """sha256 over the names and contents of what decides the answers; the notes beside the model do not count."""
+def folder_digest(folder: Path, file_digests: Mapping[str, str] | None = None) -> str:
+    """sha256 over the names and contents of what decides the answers; the notes beside the model do not count.
+
+    Parameters
+    ----------
+    file_digests:
+        sha256 by file name, where known already; those files are not read again.
+    """
+    known = file_digests or {}
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         counts = path.suffix in (".json", ".safetensors", ".txt", ".jinja", ".model") and path.name not in (
@@ -73,7 +81,7 @@ def folder_digest(folder: Path) -> str:
             NOTE,
         )
         if path.is_file() and counts:
-            total.update(f"{path.name}\x1f{remembered_digest(path)}\n".encode())
+            total.update(f"{path.name}\x1f{known.get(path.name) or remembered_digest(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import object_digest
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, read_note, seen_frame
-from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.task.answer import Grounding, parse
 from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.task.prompts import Template, template
@@ -25,6 +25,8 @@ class HuggingFaceReasoner:
     ``model`` is the torch module, ``processor`` its Qwen2.5-VL processor. Build one with :meth:`load`.
     """
 
+    capabilities: frozenset[Capability] = frozenset({"batch", "sample", "seed"})
+
     def __init__(self, model: Any, processor: Any, prompt: Template, *, name: str, digest: str, max_new_tokens: int):
         self.model = model
         self.processor = processor
@@ -35,7 +37,13 @@ class HuggingFaceReasoner:
 
     @classmethod
     def load(
-        cls, folder: Path, *, prompt: str | None = None, device: str = "cpu", max_new_tokens: int = 512
+        cls,
+        folder: Path,
+        *,
+        prompt: str | None = None,
+        device: str = "cpu",
+        max_new_tokens: int = 512,
+        file_digests: Mapping[str, str] | None = None,
     ) -> HuggingFaceReasoner:
         """Load a model folder.
 
@@ -49,6 +57,8 @@ class HuggingFaceReasoner:
             Where to run; on a GPU weights are loaded in bfloat16.
         max_new_tokens:
             Longest completion.
+        file_digests:
+            sha256 of the folder's files by name, where they were just verified; they are not hashed again.
 
         Raises
         ------
@@ -73,7 +83,7 @@ class HuggingFaceReasoner:
             load_processor(folder),
             chosen,
             name=folder.name,
-            digest=folder_digest(folder),
+            digest=folder_digest(folder, file_digests),
             max_new_tokens=max_new_tokens,
         )
 
@@ -87,7 +97,7 @@ class HuggingFaceReasoner:
         """sha256 of the prompt template."""
         return self.prompt.digest
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         """See :class:`~medreasoner_monai.reasoners.protocol.Reasoner`."""
         self._check(images, questions)
         if not images:

@@ -20,22 +20,26 @@ def is_bundle(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def verified_model(root: Path) -> Path:
-    """The model folder of a bundle whose files match the digests noted when it was packaged.
+def verify_model(root: Path) -> dict[str, str]:
+    """Check a bundle's model files against the digests noted when it was packaged.
+
+    Returns
+    -------
+    sha256 of each file, by its path in the model folder.
 
     Raises
     ------
     ArtifactError
         If a file is missing or has changed.
     """
-    lineage = read_json(root / LINEAGE)
-    for name, digest in lineage["files"].items():
+    digests: dict[str, str] = read_json(root / LINEAGE)["files"]
+    for name, digest in digests.items():
         path = root / MODEL / name
         if not path.is_file():
             raise ArtifactError(f"{path} is missing, though {LINEAGE} lists it; package the bundle again")
         if file_digest(path) != digest:
             raise ArtifactError(f"{path} has changed since the bundle was made; package the bundle again")
-    return root / MODEL
+    return digests
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

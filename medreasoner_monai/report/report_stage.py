@@ -22,6 +22,7 @@ from medreasoner_monai.pipeline.workspace import BUNDLE, GROUNDING, REPORT, SUMM
 from medreasoner_monai.registry.gate_stage import DECISION
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, Evaluated, ReportInputs
 from medreasoner_monai.report.page import write_report
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, richest
 from medreasoner_monai.segmenters.registry import Choice
 from medreasoner_monai.training.alarms import read_alarms
 from medreasoner_monai.training.grpo_stage import sample_completions
@@ -112,7 +113,7 @@ def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dic
         "box_iou": {key: e.mean("box_iou") for key, e in run.evaluations.items()},
         "grpo_gain": dict(gain),
         "format_failure_rate": final.metrics["failure_rate"],
-        "mask_dice": final.mean(f"dice/{segmenter}/both"),
+        "mask_dice": final.mean(_mask_measure(final, segmenter)),
         "point_dice": final.mean("point_dice"),
         "test_samples": final.metrics["samples"],
         "confidence": None if run.confidence is None else dict(run.confidence.artifact.facts["confidence"]),
@@ -127,6 +128,12 @@ def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dic
         "seconds": {name: artifact.seconds for name, artifact in run.artifacts().items()},
         "digests": {name: artifact.digest for name, artifact in run.artifacts().items()},
     }
+
+
+def _mask_measure(evaluation: Evaluation, segmenter: str) -> str:
+    """The segmenter's Dice from the richest prompt that it was trained on."""
+    measured = [kind for kind in PROMPT_KINDS if f"dice/{segmenter}/{kind}" in evaluation.metrics["overall"]]
+    return f"dice/{segmenter}/{richest(measured)}"
 
 
 def _why_no_seg(run: Finished) -> str | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medreasoner_monai.evaluation.records import PROMPT_KINDS, Record
+from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.inputs import BLANK, COLD_START, Evaluated, ReportInputs
 from medreasoner_monai.report.text import finite
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS
 
 _PROMPTS = {"points": "from the points", "box": "from the box", "both": "from box and points"}
 _STEPS = tuple(m * 10.0**e for e in range(-4, 1) for m in (1, 2, 5))
@@ -72,9 +73,10 @@ def measures_of(evaluated: Sequence[Evaluated]) -> list[Measure]:
 
 
 def mask_measure(evaluated: Evaluated) -> str | None:
-    """The mask measure that stands for the model: box and points together, first segmenter."""
+    """The mask measure that stands for the model: the first segmenter's, from the richest prompt that it was sent."""
     names = [m.key for m in measures_of([evaluated]) if m.key.startswith("dice/")]
-    return next((name for name in names if name.endswith("/both")), names[0] if names else None)
+    firsts = [name for name in names if name.rpartition("/")[0] == names[0].rpartition("/")[0]]
+    return firsts[-1] if firsts else None
 
 
 def forests(inputs: ReportInputs) -> list[Forest]:

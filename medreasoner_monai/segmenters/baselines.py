@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, OneByOne, Prompt
 from medreasoner_monai.segmenters.shape import Map, check_image, locate
 from medreasoner_monai.task.geometry import Frame
 
@@ -19,6 +19,7 @@ class _PromptOnly(OneByOne[Frame]):
     """A mask drawn from the prompt's box; for points alone, from the box of the circle they are a diameter of."""
 
     name: str
+    prompt_kinds = PROMPT_KINDS
 
     @property
     def digest(self) -> str:
@@ -36,7 +37,7 @@ class _PromptOnly(OneByOne[Frame]):
         return check_image(image)
 
     def segment(self, embedding: Frame, prompts: Sequence[Prompt]) -> list[Mask]:
-        """One boolean mask ``(rows, cols)`` a prompt; empty where it misses the picture."""
+        """One boolean mask ``(rows, cols)`` per prompt; empty where it misses the picture."""
         return [self._one(embedding, prompt) for prompt in prompts]
 
     def _one(self, frame: Frame, prompt: Prompt) -> Mask:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, Segmenter
+from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, Segmenter, richest
 from medreasoner_monai.segmenters.volume import Carried, CarriedSlice, Carrier, Pictures
 from medreasoner_monai.task.geometry import Box, Frame
 from medreasoner_monai.task.keypoints import key_points, mask_box
@@ -44,10 +44,14 @@ class Limits:
 
 
 class PromptCarrier:
-    """Carries a mask by prompting each next slice with the box and two points of the last mask."""
+    """Carries a mask by prompting each next slice with the box and two points of the last mask.
+
+    Of the two the engine gets what it was trained on.
+    """
 
     def __init__(self, segmenter: Segmenter[Any], limits: Limits | None = None) -> None:
         self.segmenter, self.limits = segmenter, limits or Limits()
+        self.kind = richest(segmenter.prompt_kinds)
 
     def carry(
         self, pictures: Pictures, count: int, key: int, prompt: Prompt, mask: Mask, step: Callable[[int], None]
@@ -72,7 +76,7 @@ class PromptCarrier:
     def _next(self, image: Image, last: Mask, key: Mask, first: NDArray[np.float64]) -> tuple[Mask, float, str]:
         """Mask and confidence on the next slice, or why there is none."""
         o = self.limits
-        found = self.segmenter.segment(self.segmenter.embed(image), [_prompt(last, o.room)])[0]
+        found = self.segmenter.segment(self.segmenter.embed(image), [_prompt(last, o.room).only(self.kind)])[0]
         area, before = int(found.sum()), int(last.sum())
         if area < max(o.shrink * int(key.sum()), 1):
             return found, 0.0, f"the region shrank to {area} pixels"
@@ -89,7 +93,7 @@ class PromptCarrier:
 
 def carrier_of(segmenter: Segmenter[Any]) -> Carrier:
     """The segmenter's own carrier where it has one (its method ``carry``), else :class:`PromptCarrier`."""
-    return segmenter if callable(getattr(segmenter, "carry", None)) else PromptCarrier(segmenter)  # type: ignore[return-value]
+    return segmenter if isinstance(segmenter, Carrier) else PromptCarrier(segmenter)
 
 
 def _prompt(mask: Mask, room: float) -> Prompt:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.segmenters.protocol import Image, Mask, OneByOne, Prompt
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, OneByOne, Prompt
 from medreasoner_monai.segmenters.shape import (
     Ellipse,
     Map,
@@ -110,6 +110,7 @@ class ClassicalSegmenter(OneByOne[Embedding]):
     """Prompts to masks by shape, intensity and edges; deterministic, a few milliseconds a mask on one core."""
 
     name = "classical"
+    prompt_kinds = PROMPT_KINDS
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
@@ -138,7 +139,7 @@ class ClassicalSegmenter(OneByOne[Embedding]):
         return Embedding(kept, frame)
 
     def segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
-        """One boolean mask ``(rows, cols)`` a prompt, never outside its box; empty where it misses the picture."""
+        """One boolean mask ``(rows, cols)`` per prompt, never outside its box; empty where it misses the picture."""
         return [self._one(embedding, prompt) for prompt in prompts]
 
     def _one(self, embedding: Embedding, prompt: Prompt) -> Mask:

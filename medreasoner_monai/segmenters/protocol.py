@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from medreasoner_monai.task.geometry import Box, Frame, Points
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]
 PromptKind = Literal["points", "box", "both"]
+PROMPT_KINDS: tuple[PromptKind, ...] = ("points", "box", "both")
 E = TypeVar("E")
 
 
@@ -50,9 +51,18 @@ class Prompt:
 
 
 class Segmenter(Protocol, Generic[E]):
-    """Embed an image once, then ask as often as wanted."""
+    """Embeds an image once, then takes any number of prompts."""
 
     name: str
+
+    @property
+    def prompt_kinds(self) -> tuple[PromptKind, ...]:
+        """The kinds of prompt that the weights were trained on, in the order of :data:`PROMPT_KINDS`.
+
+        An engine takes the others too, but its masks then mean nothing: callers send what is listed here, for example
+        ``prompt.only(richest(segmenter.prompt_kinds))``.
+        """
+        ...
 
     @property
     def digest(self) -> str:
@@ -74,8 +84,25 @@ class Segmenter(Protocol, Generic[E]):
         ...
 
     def segment(self, embedding: E, prompts: Sequence[Prompt]) -> list[Mask]:
-        """One mask a prompt: boolean, ``(rows, cols)`` of the embedded image. Prompts may be in any frame of it."""
+        """One mask per prompt: boolean, ``(rows, cols)`` of the embedded image. Prompts may be in any frame of it."""
         ...
+
+
+def richest(kinds: Collection[PromptKind]) -> PromptKind:
+    """The kind that says most about the target: box and points, else the box, else the points.
+
+    >>> richest(("box",))
+    'box'
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    for kind in reversed(PROMPT_KINDS):
+        if kind in kinds:
+            return kind
+    raise ValueError("a segmenter takes at least one kind of prompt")
 
 
 class OneByOne(ABC, Generic[E]):

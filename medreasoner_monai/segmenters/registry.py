@@ -1,29 +1,63 @@
-"""Segmenters by name, as a config or the command line gives it."""
+"""Segmenters by name, as a config or the command line gives it, and what decides the masks of such a choice."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.errors import ConfigError, nearest
 from medreasoner_monai.segmenters.protocol import Segmenter
+from medreasoner_monai.segmenters.weights import trained_kinds, weights_digest
 
 DEFAULT = "classical"
 
-# Name to "module:callable", imported on first use so that one engine's libraries are not needed for another.
-ENGINES = {
-    "classical": "medreasoner_monai.segmenters.classical:ClassicalSegmenter",
-    "ellipse": "medreasoner_monai.segmenters.baselines:EllipseInBox",
-    "box": "medreasoner_monai.segmenters.baselines:WholeBox",
-    "sam": "medreasoner_monai.segmenters.sam_weights:load",
-    "sam-med2d": "medreasoner_monai.segmenters.sam_med2d:load",
-    "sam2": "medreasoner_monai.segmenters.sam2_weights:load",
-}
+_ROOM = "medreasoner_monai.segmenters"
+_SHARED = ("protocol", "shape")
+_SAM = (*_SHARED, "sam", "sam_layers", "sam_weights", "weights")
+_SAM2 = ("sam2", "sam2_layers", "sam2_memory", "sam2_model", "sam2_names", "sam2_video", "sam2_weights")
 
-# The others can be made by name alone.
-NEED_WEIGHTS = frozenset({"sam", "sam-med2d", "sam2"})
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where an engine's code lies, in modules below ``medreasoner_monai.segmenters``.
+
+    Attributes
+    ----------
+    factory:
+        ``module:callable`` that makes it; imported on first use, so that one engine's libraries are not needed for
+        another.
+    version:
+        ``module:constant``, an integer that is raised whenever the same options and weights give other masks.
+    modules:
+        Every module that decides its masks.
+    needs_weights:
+        Whether it can not be made by name alone.
+    """
+
+    factory: str
+    version: str
+    modules: tuple[str, ...]
+    needs_weights: bool = False
+
+
+ENGINES: Mapping[str, Engine] = {
+    "classical": Engine("classical:ClassicalSegmenter", "classical:VERSION", (*_SHARED, "classical")),
+    "ellipse": Engine("baselines:EllipseInBox", "baselines:VERSION", (*_SHARED, "baselines")),
+    "box": Engine("baselines:WholeBox", "baselines:VERSION", (*_SHARED, "baselines")),
+    "sam": Engine("sam_weights:load", "sam:VERSION", _SAM, needs_weights=True),
+    "sam-med2d": Engine(
+        "sam_med2d:load", "sam_med2d:VERSION", (*_SAM, "sam_med2d", "sam_med2d_model"), needs_weights=True
+    ),
+    "sam2": Engine("sam2_weights:load", "sam2:VERSION", (*_SHARED, *_SAM2, "volume", "weights"), needs_weights=True),
+}
+NEED_WEIGHTS = frozenset(name for name, engine in ENGINES.items() if engine.needs_weights)
+
+# Say where the weights lie, what they must be and where they run: none of these changes a mask.
+_NOT_DECIDING = frozenset({"weights", "sha256", "device", "prompts"})
 
 
 @dataclass(frozen=True)
@@ -75,15 +109,82 @@ def build(name: str = DEFAULT, **options: Any) -> Segmenter[Any]:
     ConfigError
         If there is no such engine, or it does not take these options.
     """
+    segmenter: Segmenter[Any] = _factory(name, options)(**options)
+    return segmenter
+
+
+def identity(text: str) -> dict[str, Any]:
+    """What decides the masks of a segmenter, for cache keys; no weights are loaded, but they are hashed.
+
+    Parameters
+    ----------
+    text:
+        As :meth:`Choice.read` takes it.
+
+    Returns
+    -------
+    dict
+        ``label``, what its results are called; ``engine`` and its ``version``; ``prompts``, the kinds it is sent;
+        ``options``, those given that decide a mask; ``weights``, their sha256, or None. Neither the device nor the
+        place of the weights is in it.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not of this form, there is no such engine, or it does not take these options.
+    InputError
+        If the weights cannot be read.
+
+    Examples
+    --------
+    >>> identity("ellipse")["engine"], identity("ellipse")["weights"]
+    ('ellipse', None)
+    """
+    choice = Choice.read(text)
+    options = choice.options
+    _factory(choice.name, options)
+    weights = options.get("weights")
+    return {
+        "label": choice.label,
+        "engine": choice.name,
+        "version": engine_version(choice.name),
+        "prompts": list(
+            trained_kinds(options.get("prompts"), variant=options.get("variant", ""), weights=options.get("weights"))
+        ),
+        "options": {name: value for name, value in sorted(options.items()) if name not in _NOT_DECIDING},
+        "weights": None if weights is None else weights_digest(Path(weights)),
+    }
+
+
+def engine_version(name: str) -> int:
+    """The engine's version: raised whenever the same options and weights give other masks.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such engine.
+    """
+    version: int = _attribute(_engine(name).version)
+    return version
+
+
+def _engine(name: str) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"there is no segmenter {name!r}; known are {', '.join(ENGINES)}.{nearest(name, ENGINES)}")
-    module, _, attribute = ENGINES[name].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    return ENGINES[name]
+
+
+def _factory(name: str, options: Mapping[str, Any]) -> Callable[..., Segmenter[Any]]:
+    factory: Callable[..., Segmenter[Any]] = _attribute(_engine(name).factory)
     taken = list(inspect.signature(factory).parameters)
     for option in options:
         if option not in taken:
             known = ", ".join(taken) or "none"
             hint = nearest(option, taken)
             raise ConfigError(f"the segmenter {name!r} has no option {option!r}; it takes {known}.{hint}")
-    segmenter: Segmenter[Any] = factory(**options)
-    return segmenter
+    return factory
+
+
+def _attribute(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(f"{_ROOM}.{module}"), attribute)

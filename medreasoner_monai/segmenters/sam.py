@@ -21,7 +21,7 @@ from PIL import Image as Pictures
 
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.files import object_digest
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, Prompt, PromptKind
 from medreasoner_monai.segmenters.shape import Point, check_image, locate
 from medreasoner_monai.task.geometry import Frame
 
@@ -59,6 +59,8 @@ class SamSegmenter:
         What tells its weights from others, for the digest: variant and sha256, or seed.
     device:
         As torch names it; by default a GPU where there is one.
+    prompt_kinds:
+        What the weights were trained on.
 
     Raises
     ------
@@ -71,7 +73,14 @@ class SamSegmenter:
     best_of_three = False
     """Whether a prompt gets the best of the three masks of an ambiguous one, by the decoder's own estimate."""
 
-    def __init__(self, model: Any, identity: Mapping[str, Any], device: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        identity: Mapping[str, Any],
+        device: str | None = None,
+        *,
+        prompt_kinds: tuple[PromptKind, ...] = PROMPT_KINDS,
+    ) -> None:
         import torch
 
         try:
@@ -79,7 +88,8 @@ class SamSegmenter:
             self.model = model.to(self.device).eval().requires_grad_(False)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"the segmenter {self.name!r} cannot use the device {device!r}: {error}") from None
-        self.identity = dict(identity)
+        self.prompt_kinds = prompt_kinds
+        self.identity = {**identity, **({} if prompt_kinds == PROMPT_KINDS else {"prompts": prompt_kinds})}
         self.half = self.device.type == "cuda"
         with torch.inference_mode():
             self.positions = self.model.prompt_encoder.get_dense_pe()
@@ -129,7 +139,7 @@ class SamSegmenter:
         return found
 
     def segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
-        """One boolean mask ``(rows, cols)`` a prompt; empty where it misses the picture.
+        """One boolean mask ``(rows, cols)`` per prompt; empty where it misses the picture.
 
         Boxes are clipped to the picture and made a pixel wide and high at least; points off the picture are left out.
         """

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.files import object_digest
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, Prompt, PromptKind
 from medreasoner_monai.segmenters.shape import check_image, locate
 from medreasoner_monai.task.geometry import Frame
 
@@ -62,6 +62,8 @@ class Sam2Segmenter:
         What tells its weights from others, for the digest: variant, release, sha256 or seed.
     device:
         As torch names it; by default a GPU where there is one.
+    prompt_kinds:
+        What the weights were trained on.
 
     Attributes
     ----------
@@ -76,7 +78,14 @@ class Sam2Segmenter:
         If there is no such device.
     """
 
-    def __init__(self, model: Any, identity: Mapping[str, Any], device: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        identity: Mapping[str, Any],
+        device: str | None = None,
+        *,
+        prompt_kinds: tuple[PromptKind, ...] = PROMPT_KINDS,
+    ) -> None:
         import torch
 
         try:
@@ -85,7 +94,10 @@ class Sam2Segmenter:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"the segmenter 'sam2' cannot use the device {device!r}: {error}") from None
         self.side: int = self.model.prompt_encoder.input_image_size
+        self.prompt_kinds = prompt_kinds
         self.identity = {**identity, "image_size": self.side}
+        if prompt_kinds != PROMPT_KINDS:
+            self.identity["prompts"] = prompt_kinds
         self.name = f"sam2 {identity['variant']} {self.side}"
         self.half = self.device.type == "cuda"
 
@@ -130,7 +142,7 @@ class Sam2Segmenter:
         return found
 
     def segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Mask]:
-        """One boolean mask ``(rows, cols)`` a prompt; empty where it misses the picture.
+        """One boolean mask ``(rows, cols)`` per prompt; empty where it misses the picture.
 
         Boxes are clipped to the picture and made a pixel wide and high at least; points off the picture are left out.
         """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, Prompt, PromptKind
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
 from medreasoner_monai.segmenters.shape import check_image
 from medreasoner_monai.segmenters.volume import Carried, CarriedSlice, Pictures
@@ -43,10 +43,12 @@ class Sam2VideoSegmenter(Sam2Segmenter):
         device: str | None = None,
         patience: int = 2,
         least_score: float = 0.0,
+        *,
+        prompt_kinds: tuple[PromptKind, ...] = PROMPT_KINDS,
     ) -> None:
         if patience < 1:
             raise ConfigError(f"the segmenter 'sam2' needs a patience of 1 slice at least, got {patience}")
-        super().__init__(model, identity, device)
+        super().__init__(model, identity, device, prompt_kinds=prompt_kinds)
         self.patience, self.least_score = patience, least_score
         self.identity |= {"patience": patience, "least_score": least_score}
 

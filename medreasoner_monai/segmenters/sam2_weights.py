@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medreasoner_monai.errors import ConfigError, nearest
-from medreasoner_monai.files import file_digest
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, PromptKind
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
 from medreasoner_monai.segmenters.sam2_model import STACKED, Release, build, check_side, layout, parts, untrained
 from medreasoner_monai.segmenters.sam2_names import ONLY_IN_2_1, VARIANTS, of_images, original_name, variant_of
 from medreasoner_monai.segmenters.sam2_video import Sam2VideoSegmenter
+from medreasoner_monai.segmenters.weights import trained_kinds, weights_digest
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ def load(
     seed: int = 0,
     patience: int | str = 2,
     least_score: float | str = 0.0,
+    prompts: str | None = None,
 ) -> Sam2Segmenter:
     """The engine, with weights from a file; with the memory's weights among them, one that carries masks.
 
@@ -52,6 +54,9 @@ def load(
         Untrained weights from ``seed`` in place of a file's, for tests and benchmarks: their masks mean nothing.
     patience, least_score:
         When a carried mask ends: see :class:`~medreasoner_monai.segmenters.sam2_video.Sam2VideoSegmenter`.
+    prompts:
+        ``box`` or ``all``; by default what the weights were trained on
+        (:func:`~medreasoner_monai.segmenters.weights.trained_kinds`).
 
     Raises
     ------
@@ -68,14 +73,17 @@ def load(
             f"folder saved by transformers, and its `variant` ({', '.join(VARIANTS)}). For tests and benchmarks give "
             "`random: true` instead."
         )
+    kinds = trained_kinds(prompts, variant=variant, weights=weights)
     ends = _number("patience", patience, int), _number("least_score", least_score, float)
     asked = None if image_size is None else _number("image_size", image_size, int)
     shape = VARIANTS[variant]
     if weights is None:
         model = build(shape, check_side(shape.side if asked is None else asked))
-        return segmenter(untrained(model, seed), {"variant": variant, "random": seed}, device, *ends)
+        return segmenter(
+            untrained(model, seed), {"variant": variant, "random": seed}, device, *ends, prompt_kinds=kinds
+        )
     path, config = _located(Path(weights))
-    found = file_digest(path)
+    found = weights_digest(path)
     if sha256 is not None and found != sha256.lower():
         raise ConfigError(f"{path} has sha256 {found}, expected {sha256}: it is another file, or damaged")
     state = read_folder_file(path) if config is not None else read_file(path)
@@ -86,16 +94,24 @@ def load(
     memory = config is None or not all(map(of_images, state))
     model = build(shape, side, release, memory)
     fill(model, state, f"{path} does not hold SAM 2's variant {variant}")
-    return segmenter(model, {"variant": variant, "release": release, "sha256": found}, device, *ends)
+    return segmenter(
+        model, {"variant": variant, "release": release, "sha256": found}, device, *ends, prompt_kinds=kinds
+    )
 
 
 def segmenter(
-    model: Any, identity: Mapping[str, Any], device: str | None = None, patience: int = 2, least_score: float = 0.0
+    model: Any,
+    identity: Mapping[str, Any],
+    device: str | None = None,
+    patience: int = 2,
+    least_score: float = 0.0,
+    *,
+    prompt_kinds: tuple[PromptKind, ...] = PROMPT_KINDS,
 ) -> Sam2Segmenter:
     """The engine for a model: one that carries masks if the model has a memory."""
     if hasattr(model, "memory_attention"):
-        return Sam2VideoSegmenter(model, identity, device, patience, least_score)
-    return Sam2Segmenter(model, identity, device)
+        return Sam2VideoSegmenter(model, identity, device, patience, least_score, prompt_kinds=prompt_kinds)
+    return Sam2Segmenter(model, identity, device, prompt_kinds=prompt_kinds)
 
 
 def read_file(path: Path) -> State:

@@ -21,9 +21,13 @@ from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.segmenters.protocol import Image
 from medreasoner_monai.segmenters.sam import SamSegmenter
 from medreasoner_monai.segmenters.sam_weights import chosen_file, fill, read, require_package, tensors, untrained
+from medreasoner_monai.segmenters.weights import trained_kinds
 from medreasoner_monai.task.geometry import Frame
 
 log = logging.getLogger("medreasoner")
+
+# Part of the digest: raise it whenever the same weights give another mask.
+VERSION = 1
 
 
 class SamMed2dSegmenter(SamSegmenter):
@@ -33,7 +37,7 @@ class SamMed2dSegmenter(SamSegmenter):
     """
 
     name = "sam-med2d"
-    version = 1
+    version = VERSION
     best_of_three = True
 
     def _seen(self, frame: Frame) -> tuple[int, int]:
@@ -51,6 +55,7 @@ def load(
     device: str | None = None,
     random: bool = False,
     seed: int = 0,
+    prompts: str | None = None,
 ) -> SamMed2dSegmenter:
     """The engine, with weights from a file.
 
@@ -65,6 +70,8 @@ def load(
         As torch names it; by default a GPU where there is one.
     random:
         Untrained weights from ``seed`` in place of a file's, for tests and benchmarks: their masks mean nothing.
+    prompts:
+        ``box`` or ``all``, the default: the weights were trained on boxes and on points.
 
     Raises
     ------
@@ -72,19 +79,20 @@ def load(
         If the package is not installed, there are no weights, there is no such file or device, or the file has another
         sha256 or does not hold exactly SAM-Med2D's weights.
     """
+    kinds = trained_kinds(prompts)
     file = chosen_file("sam-med2d", "in the published layout (sam-med2d_b.pth)", weights, sha256, random)
     require_package("sam-med2d")
     from medreasoner_monai.segmenters.sam_med2d_model import build, resized_to
 
     if file is None:
-        return SamMed2dSegmenter(untrained(build, seed), {"random": seed}, device)
+        return SamMed2dSegmenter(untrained(build, seed), {"random": seed}, device, prompt_kinds=kinds)
     path, digest = file
     model = build()
     state, resized = resized_to(model, _model_in(path))
     fill(model, state, path, "SAM-Med2D in the published layout", "Is it a SAM ViT-B with adapters, for 256 pixels?")
     if resized:
         log.warning("%s: %s are of another picture size and were interpolated", path, ", ".join(resized))
-    return SamMed2dSegmenter(model, {"sha256": digest, "resized": resized}, device)
+    return SamMed2dSegmenter(model, {"sha256": digest, "resized": resized}, device, prompt_kinds=kinds)
 
 
 class _Aside:

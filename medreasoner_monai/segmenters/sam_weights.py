@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.errors import ConfigError, nearest
-from medreasoner_monai.files import file_digest
 from medreasoner_monai.segmenters.sam import SamSegmenter
+from medreasoner_monai.segmenters.weights import trained_kinds, weights_digest
 
 VARIANTS = ("vit_b", "vit_l", "vit_h")
+MEDSAM = "medsam"
+"""A variant too: ViT-B with weights that were trained on boxes alone."""
 
 
 def load(
@@ -22,6 +24,7 @@ def load(
     device: str | None = None,
     random: bool = False,
     seed: int = 0,
+    prompts: str | None = None,
 ) -> SamSegmenter:
     """The engine, with weights from a file.
 
@@ -30,13 +33,16 @@ def load(
     weights:
         A ``.pth`` file in the original layout, SAM's or MedSAM's. It is read as tensors alone and can run no code.
     variant:
-        Which of :data:`VARIANTS` the weights are of.
+        Which of :data:`VARIANTS` the weights are of, or :data:`MEDSAM`.
     sha256:
         What the file must have, in hex; not checked when absent.
     device:
         As torch names it; by default a GPU where there is one.
     random:
         Untrained weights from ``seed`` in place of a file's, for tests and benchmarks: their masks mean nothing.
+    prompts:
+        ``box`` or ``all``; by default what the weights were trained on
+        (:func:`~medreasoner_monai.segmenters.weights.trained_kinds`).
 
     Raises
     ------
@@ -44,22 +50,26 @@ def load(
         If the package is not installed, there are no weights, there is no such file, variant or device, or the file has
         another sha256 or does not hold exactly this variant's weights.
     """
-    if variant not in VARIANTS:
-        hint = nearest(variant, VARIANTS)
-        raise ConfigError(f"SAM has no variant {variant!r}; known are {', '.join(VARIANTS)}.{hint}")
-    known = f"in the original layout (SAM's or MedSAM's), and its `variant` ({', '.join(VARIANTS)})"
+    variants = (*VARIANTS, MEDSAM)
+    if variant not in variants:
+        hint = nearest(variant, variants)
+        raise ConfigError(f"SAM has no variant {variant!r}; known are {', '.join(variants)}.{hint}")
+    kinds = trained_kinds(prompts, variant=variant, weights=weights)
+    known = f"in the original layout (SAM's or MedSAM's), and its `variant` ({', '.join(variants)})"
     file = chosen_file("sam", known, weights, sha256, random)
     require_package("sam")
     from segment_anything import sam_model_registry
 
-    build: Callable[[], Any] = sam_model_registry[variant]
+    architecture = "vit_b" if variant == MEDSAM else variant
+    build: Callable[[], Any] = sam_model_registry[architecture]
     if file is None:
-        return SamSegmenter(untrained(build, seed), {"variant": variant, "random": seed}, device)
+        made, identity = untrained(build, seed), {"variant": architecture, "random": seed}
+        return SamSegmenter(made, identity, device, prompt_kinds=kinds)
     path, digest = file
     model = build()
-    hint = f"Is `variant` ({', '.join(VARIANTS)}) that of the file?"
-    fill(model, tensors(read(path), path), path, f"SAM {variant} in the original layout", hint)
-    return SamSegmenter(model, {"variant": variant, "sha256": digest}, device)
+    hint = f"Is `variant` ({', '.join(variants)}) that of the file?"
+    fill(model, tensors(read(path), path), path, f"SAM {architecture} in the original layout", hint)
+    return SamSegmenter(model, {"variant": architecture, "sha256": digest}, device, prompt_kinds=kinds)
 
 
 def chosen_file(
@@ -87,7 +97,7 @@ def chosen_file(
     path = Path(weights)
     if not path.is_file():
         raise ConfigError(f"there is no file {path}; `weights` is the path of a .pth file")
-    found = file_digest(path)
+    found = weights_digest(path)
     if sha256 is not None and found != sha256.lower():
         raise ConfigError(f"{path} has sha256 {found}, expected {sha256}: it is another file, or damaged")
     return path, found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
 
@@ -33,6 +33,7 @@ class Carried:
     stops: tuple[str, str]
 
 
+@runtime_checkable
 class Carrier(Protocol):
     """Takes a mask on a key slice and follows it through the neighbours, both ways."""
 

@@ -137,6 +137,8 @@ class Origin:
         The engines.
     prompt_digest:
         sha256 of the prompt template.
+    rendering_digest:
+        sha256 of the rule that rendered the pictures (:mod:`medreasoner_monai.dicom.rules`).
     model_version:
         The bundle's version.
     reward_digest, dataset_digest:
@@ -149,6 +151,7 @@ class Origin:
     model_version: str = ""
     reward_digest: str = ""
     dataset_digest: str = ""
+    rendering_digest: str = ""
     more: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -157,6 +160,7 @@ class Origin:
         known = {
             "reasoner": self.reasoner.digest,
             "prompt": self.prompt_digest,
+            "rendering rule": self.rendering_digest,
             "segmenter": self.segmenter.digest,
             "reward settings": self.reward_digest,
             "data set": self.dataset_digest,

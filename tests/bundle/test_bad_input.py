@@ -10,8 +10,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from medreasoner_monai.dicom.series import choose_series
-from medreasoner_monai.grounding.asking import AskSettings
-from medreasoner_monai.grounding.worklist import Done, read_worklist, run_worklist
+from medreasoner_monai.grounding.request import GroundingSettings
+from medreasoner_monai.grounding.worklist import Outcome, read_worklist, run_worklist
 from tests.dicom.tools import dciodvfy_errors, make_clip, make_ct, make_enhanced, make_xray, saved
 from tests.grounding.fakes import grounder
 
@@ -113,7 +113,7 @@ QUESTIONS = {
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Done], Path]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Outcome], Path]:
     folder = tmp_path_factory.mktemp("hostile")
     rows = ["id,dicom,question"]
     for name, (make, _) in STUDIES.items():
@@ -125,13 +125,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Done], 
         rows.append(f'{name},good,"{quoted}"')
     (folder / "list.csv").write_text("\n".join(rows), encoding="utf-8")
     # One slice a study: of the four gigabytes nobody wants each frame.
-    items = read_worklist(folder / "list.csv", AskSettings(slices=0, carry="off"))
+    items = read_worklist(folder / "list.csv", GroundingSettings(slices=0, carry="off"))
     done = run_worklist(grounder(), items, folder / "out")
     return {d.id: d for d in done}, folder
 
 
 @pytest.mark.parametrize("name", [*STUDIES, *QUESTIONS])
-def test_it_is_done_or_set_aside_with_its_reason(results: tuple[dict[str, Done], Path], name: str) -> None:
+def test_it_is_done_or_set_aside_with_its_reason(results: tuple[dict[str, Outcome], Path], name: str) -> None:
     done, folder = results[0][name], results[1]
     wanted = {**{n: r for n, (_, r) in STUDIES.items()}, **{n: r for n, (_, r) in QUESTIONS.items()}}[name]
     if wanted:
@@ -143,7 +143,7 @@ def test_it_is_done_or_set_aside_with_its_reason(results: tuple[dict[str, Done],
         assert dciodvfy_errors(folder / "out" / name / file) == []
 
 
-def test_what_was_odd_is_said_in_the_answer(results: tuple[dict[str, Done], Path]) -> None:
+def test_what_was_odd_is_said_in_the_answer(results: tuple[dict[str, Outcome], Path]) -> None:
     def answer(name: str) -> dict:
         return json.loads((results[1] / "out" / name / "answer.json").read_text())
 
@@ -156,6 +156,6 @@ def test_what_was_odd_is_said_in_the_answer(results: tuple[dict[str, Done], Path
 
 def test_a_clip_is_followed_through_its_frames(tmp_path: Path) -> None:
     series = choose_series(make_clip(tmp_path / "us.dcm", 20))
-    (finding,) = grounder().ask(series, "Which?", slices=3).findings
+    (finding,) = grounder().ground(series, "Which?", slices=3).findings
     reached = [s.index for s in finding.slices]
     assert finding.stops and 3 in reached and np.array_equal(np.diff(reached), np.ones(len(reached) - 1))

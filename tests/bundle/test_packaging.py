@@ -13,7 +13,7 @@ from medreasoner_monai.bundle.contents import Bundle
 from medreasoner_monai.bundle.packaging import bundle_source, evaluation_facts, metric_facts, package_bundle
 from medreasoner_monai.errors import ArtifactError, InputError
 from medreasoner_monai.grounding.aggregate import Question
-from medreasoner_monai.grounding.asking import AskSettings, parse_slices
+from medreasoner_monai.grounding.request import GroundingSettings, parse_slices
 from medreasoner_monai.grounding.study import Study, plan_study
 from tests.dicom.tools import carried
 
@@ -150,9 +150,8 @@ def test_the_users_mistakes_are_found_before_the_model_is_loaded(
     before = "transformers" in sys.modules
     with pytest.raises(InputError, match=message):
         plan_study(
-            tmp_path / "bundle",
             Study(asked["dicom"], (Question(asked["question"]),)),  # type: ignore[arg-type]
-            AskSettings(parse_slices(asked["slices"])),  # type: ignore[arg-type]
+            GroundingSettings(parse_slices(asked["slices"])),  # type: ignore[arg-type]
         )
     assert ("transformers" in sys.modules) == before
 
@@ -168,7 +167,7 @@ def test_the_segmenters_weights_travel_with_the_bundle(model: Path, tmp_path: Pa
         config = json.loads((out / f"configs/{name}.json").read_text())
         assert config["segmenter_name"] == f"sam:weights=models/segmenter/medsam.pth,sha256={digest}"
     assert (out / "models/segmenter/medsam.pth").read_bytes() == weights.read_bytes()
-    assert Bundle.open(out).asking() == AskSettings(temperature=0.5, threshold=0.6)
+    assert Bundle.open(out).settings() == GroundingSettings(temperature=0.5, threshold=0.6)
     with pytest.raises(InputError, match="there is no file .*gone.pth"):
         package_bundle(model, tmp_path / "other", {}, segmenter="sam:weights=gone.pth")
 

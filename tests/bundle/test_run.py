@@ -71,7 +71,7 @@ def test_an_error_ends_with_one_clear_line(bundle: Path, tmp_path: Path) -> None
 def test_a_volume_is_carried_from_the_users_key_slice(bundle: Path, tmp_path: Path) -> None:
     make_ct(tmp_path / "ct", 20)
     segmenter = '{"_target_": "medreasoner_monai.segmenters.baselines.WholeBox"}'
-    target = '"_target_": "medreasoner_monai.grounding.session.Grounder"'
+    target = '"_target_": "medreasoner_monai.grounding.grounder.Grounder"'
     grounder = f'{{{target}, "reasoner": {ANSWERING}, "segmenter": {segmenter}}}'
     done = run(
         bundle, "--dicom_dir", str(tmp_path / "ct"), "--slices", "3", "--grounder", grounder,

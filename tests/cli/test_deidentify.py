@@ -14,7 +14,7 @@ from tests.grounding.fakes import grounder
 def test_an_answer_and_its_series_are_copied_and_still_belong_together(tmp_path: Path) -> None:
     make_ct(tmp_path / "ct", 2)
     series = choose_series(tmp_path / "ct")
-    write_outputs(grounder().ask(series, "Which?"), tmp_path / "ct/answer")
+    write_outputs(grounder().ground(series, "Which?"), tmp_path / "ct/answer")
     arguments = ("deidentify", tmp_path / "ct", "--out", tmp_path / "out", "--key-file", tmp_path / "key")
     done = medreasoner(*arguments)
     assert done.exit_code == 1, "the picture may have text in it"

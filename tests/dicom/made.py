@@ -8,9 +8,14 @@ from typing import Any
 
 import highdicom as hd
 import numpy as np
+from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from medreasoner_monai.dicom.capture import build_capture
+from medreasoner_monai.dicom.report import build_report
+from medreasoner_monai.dicom.saving import save
+from medreasoner_monai.dicom.seg import SegKind, build_seg
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.task.answer import Grounding
 from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
@@ -195,3 +200,26 @@ def _base(modality: str, sop_class: str, series_uid: str | None = None, study_ui
     dataset.Rows, dataset.Columns, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 24, 32, 8, 8, 7
     dataset.PixelRepresentation = 0
     return dataset
+
+
+def write_seg(
+    series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, kind: SegKind = "binary"
+) -> str:
+    """Build and save; the SOP Instance UID."""
+    seg = build_seg(series, findings, origin, kind=kind)
+    save(seg, path)
+    return str(seg.SOPInstanceUID)
+
+
+def write_report(series: Series, findings: Sequence[Finding], origin: Origin, path: Path, *, seg: Path | None) -> str:
+    """Build, of a segmentation's file, and save; the SOP Instance UID."""
+    report = build_report(series, findings, origin, seg=None if seg is None else dcmread(seg))
+    save(report, path)
+    return str(report.SOPInstanceUID)
+
+
+def write_capture(series: Series, picture: Image.Image, path: Path, *, key: int, **more: Any) -> str:
+    """Build and save; the SOP Instance UID."""
+    capture = build_capture(series, picture, key=key, **more)
+    save(capture, path)
+    return str(capture.SOPInstanceUID)

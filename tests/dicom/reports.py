@@ -7,13 +7,10 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import SegKind, write_seg
+from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.task.findings import Finding
-from tests.dicom.made import (
-    ORIGIN,
-)
+from tests.dicom.made import ORIGIN, write_report, write_seg
 
 
 def written(series: Series, findings: list[Finding], folder: Path, kind: SegKind = "binary") -> Dataset:

@@ -9,9 +9,9 @@ import pytest
 
 from medreasoner_monai.dicom import archive
 from medreasoner_monai.dicom.display import render_slice
-from medreasoner_monai.dicom.series import choose_series, find_series
+from medreasoner_monai.dicom.series import choose_series, open_dicom
 from medreasoner_monai.errors import DicomError
-from tests.dicom.tools import make_ct
+from tests.dicom.tools import make_ct, paths_of
 
 
 def zipped(tmp_path: Path, slices: int = 3) -> Path:
@@ -32,8 +32,8 @@ def test_an_archive_is_read_like_the_folder_in_it(tmp_path: Path) -> None:
 
 
 def test_the_temporary_folder_goes_with_the_last_series(tmp_path: Path) -> None:
-    found = find_series(zipped(tmp_path))
-    folder = found[0].paths[0].parents[2]
+    found = open_dicom(zipped(tmp_path)).series
+    folder = paths_of(found[0])[0].parents[2]
     assert folder.name == "scan.zip" and folder.is_dir(), "messages name the archive"
     series = found[0]
     del found

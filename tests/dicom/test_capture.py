@@ -9,10 +9,9 @@ from PIL import Image
 from pydicom import dcmread
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.dicom.capture import write_capture
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.errors import DicomError
-from tests.dicom.made import KINDS, make_series
+from tests.dicom.made import KINDS, make_series, write_capture
 from tests.dicom.tools import carried, dciodvfy_errors, need_tool
 
 

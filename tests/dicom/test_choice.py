@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from medreasoner_monai.dicom.series import choose_series, find_series
+from medreasoner_monai.dicom.series import choose_series, open_dicom
 from medreasoner_monai.errors import DicomError
 from tests.dicom.tools import carried, make_ct
 
@@ -95,8 +95,23 @@ def test_an_image_without_its_uids_is_named_as_what_it_is(tmp_path: Path) -> Non
     dataset = dcmread(path)
     del dataset.SeriesInstanceUID
     dataset.save_as(path)
-    with pytest.raises(DicomError, match="no image series, only 1 x image without SeriesInstanceUID"):
-        find_series(tmp_path)
+    with pytest.raises(DicomError, match="no image series, only 1 x CT image without SeriesInstanceUID; export"):
+        open_dicom(tmp_path)
+
+
+def test_images_without_pixels_are_named_with_what_they_lack(tmp_path: Path) -> None:
+    paths = make_ct(tmp_path, 3)
+    for number, path in enumerate(paths):
+        dataset = dcmread(path)
+        del dataset.Rows
+        if number:
+            del dataset.Columns, dataset.PixelData
+        dataset.save_as(path)
+    said = "only 1 x CT image without Rows, 2 x CT image without Rows and Columns; export them again, complete and with"
+    with pytest.raises(DicomError, match=said):
+        open_dicom(tmp_path)
+    with pytest.raises(DicomError, match="only 1 x RTDOSE; give the images that these were made from"):
+        open_dicom(carried("rtdose.dcm"))
 
 
 def test_nothing_of_the_patient_is_listed(mixed: Path) -> None:
@@ -105,5 +120,5 @@ def test_nothing_of_the_patient_is_listed(mixed: Path) -> None:
         dataset = dcmread(path)
         dataset.add_new("Modality", "LO", name)
         dataset.save_as(path)
-    listing = "\n".join(s.explain() for s in find_series(mixed))
+    listing = "\n".join(s.explain() for s in open_dicom(mixed).series)
     assert len(name) > 3 and name not in listing and "OT  3 image(s)" in listing

@@ -14,17 +14,23 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from medreasoner_monai.dicom.capture import write_capture
 from medreasoner_monai.dicom.deidentify import deidentify, shifted
 from medreasoner_monai.dicom.overlay import overlay
-from medreasoner_monai.dicom.report import write_report
-from medreasoner_monai.dicom.seg import write_seg
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import DicomError, InputError
 from medreasoner_monai.task.findings import Finding
 from medreasoner_monai.task.taxonomy import codes_for
-from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series, nothing_found
-from tests.dicom.tools import carried, dciodvfy_errors, make_ct, need_tool
+from tests.dicom.made import (
+    ORIGIN,
+    a_finding,
+    a_mask,
+    make_series,
+    nothing_found,
+    write_capture,
+    write_report,
+    write_seg,
+)
+from tests.dicom.tools import carried, dciodvfy_errors, make_ct, need_tool, paths_of
 
 KEY = b"a secret of sixteen or more bytes"
 NAME, BIRTH, HOSPITAL = "Quartermain^Allan", "19610417", "Hospital of Kukuanaland"
@@ -65,7 +71,7 @@ def subject(folder: Path) -> tuple[Series, Finding]:
 def exported(study: Path, **options: object) -> dict[str, Dataset]:
     out = study / "out"
     out.mkdir(exist_ok=True)
-    ct = choose_series(study / "ct").paths
+    ct = paths_of(choose_series(study / "ct"))
     paths = {"seg": study / "seg.dcm", "sr": study / "sr.dcm", "sc": study / "sc.dcm"}
     paths |= {f"ct{i}": path for i, path in enumerate(ct)}
     for name, path in paths.items():
@@ -86,7 +92,7 @@ def test_nothing_of_the_patient_is_left_in_the_files_bytes(study: Path) -> None:
 def test_what_is_exported_is_valid_and_marked(study: Path) -> None:
     for name, dataset in exported(study).items():
         path = study / "out" / f"{name}.dcm"
-        original = study / f"{name}.dcm" if name[:2] != "ct" else choose_series(study / "ct").paths[int(name[2])]
+        original = study / f"{name}.dcm" if name[:2] != "ct" else paths_of(choose_series(study / "ct"))[int(name[2])]
         # The made CT has faults of its own; what we wrote has none.
         assert set(dciodvfy_errors(path)) <= set(dciodvfy_errors(original))
         tool = need_tool("dcmftest", "apt-get install dcmtk")
@@ -147,9 +153,9 @@ def test_texts_stay_when_somebody_read_them(study: Path) -> None:
 
 def test_shifted_dates_keep_their_distances(study: Path) -> None:
     series, _ = subject(study)
-    dataset = dcmread(series.paths[0])
+    dataset = dcmread(paths_of(series)[0])
     dataset.AcquisitionDate, dataset.AcquisitionDateTime = "20240302", "20240302110000.5"
-    dataset.save_as(series.paths[0])
+    dataset.save_as(paths_of(series)[0])
     out = exported(study, dates="shift")["ct0"]
     assert out.LongitudinalTemporalInformationModified == "MODIFIED"
     assert "113107" in [c.CodeValue for c in out.DeidentificationMethodCodeSequence]
@@ -213,7 +219,7 @@ def test_pixels_of_other_encodings_come_along(name: str, tmp_path: Path) -> None
 
 def test_a_clip_keeps_its_frames_and_calibration(tmp_path: Path) -> None:
     series = make_series("US, clip", tmp_path / "in")
-    deidentify(series.paths[0], tmp_path / "out.dcm", key=KEY, pixels_checked=True)
+    deidentify(paths_of(series)[0], tmp_path / "out.dcm", key=KEY, pixels_checked=True)
     out = dcmread(tmp_path / "out.dcm")
     assert out.NumberOfFrames == 5 and out.SequenceOfUltrasoundRegions[0].PhysicalDeltaX == 0.05
 

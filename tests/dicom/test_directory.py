@@ -8,9 +8,9 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 
 from medreasoner_monai.dicom.directory import is_directory, listed, notes
-from medreasoner_monai.dicom.series import choose_series, find_series
+from medreasoner_monai.dicom.series import choose_series, open_dicom
 from medreasoner_monai.errors import DicomError
-from tests.dicom.tools import make_ct
+from tests.dicom.tools import make_ct, paths_of
 
 
 @pytest.fixture
@@ -26,26 +26,26 @@ def medium(tmp_path: Path) -> Path:
 
 def test_a_dicomdir_or_its_folder_is_read_alike(medium: Path) -> None:
     for path in (medium / "DICOMDIR", medium):
-        assert [(s.uid, len(s), s.notes) for s in find_series(path)] == [
+        assert [(s.uid, len(s), s.notes) for s in open_dicom(path).series] == [
             (uid, count, (f"no window in the file, shown centre 40, width 400 ({count} file(s))",))
             for uid, count in (("1.2.826.0.1.1", 3), ("1.2.826.0.1.2", 2))
         ]
 
 
 def test_a_listed_file_that_is_missing_is_said(medium: Path) -> None:
-    gone = choose_series(medium, "1.2.826.0.1.1").paths[1]
+    gone = paths_of(choose_series(medium, "1.2.826.0.1.1"))[1]
     gone.unlink()
-    first, second = find_series(medium)
+    first, second = open_dicom(medium).series
     assert "the DICOMDIR lists 1 file(s) of this series that are not there" in first.notes
     assert not any("DICOMDIR" in n for n in second.notes)
 
 
 def test_a_whole_series_that_is_missing_is_said(medium: Path) -> None:
-    for path in choose_series(medium, "1.2.826.0.1.2").paths:
+    for path in paths_of(choose_series(medium, "1.2.826.0.1.2")):
         path.unlink()
     series = choose_series(medium / "DICOMDIR")
     assert "the DICOMDIR lists 2 more file(s) that are not there" in series.notes
-    for path in series.paths:
+    for path in paths_of(series):
         path.unlink()
     with pytest.raises(DicomError, match=r"the DICOMDIR lists 5 file\(s\), but no image file is there"):
         choose_series(medium)
@@ -53,14 +53,14 @@ def test_a_whole_series_that_is_missing_is_said(medium: Path) -> None:
 
 def test_a_file_that_is_not_listed_is_found_all_the_same(medium: Path) -> None:
     make_ct(medium / "extra", 4, series_uid="1.2.826.0.1.3")
-    extra = find_series(medium / "DICOMDIR")[2]
+    extra = open_dicom(medium / "DICOMDIR").series[2]
     assert len(extra) == 4 and "4 file(s) of this series are not listed in the DICOMDIR" in extra.notes
 
 
 def test_names_in_lower_case_are_the_listed_ones(medium: Path) -> None:
     for path in sorted(medium.rglob("*"), reverse=True):
         path.rename(path.with_name(path.name.lower()))
-    assert not any("DICOMDIR" in n for s in find_series(medium) for n in s.notes)
+    assert not any("DICOMDIR" in n for s in open_dicom(medium).series for n in s.notes)
 
 
 def test_records_that_point_in_a_circle_end(medium: Path) -> None:

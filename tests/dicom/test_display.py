@@ -7,7 +7,8 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
-from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.display import render_frame, render_slice
+from medreasoner_monai.dicom.rules import parse_rule
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.dicom.windows import windows
 from medreasoner_monai.errors import DicomError
@@ -122,13 +123,12 @@ def test_pixels_that_cannot_be_decoded_name_the_syntax_and_a_remedy() -> None:
 def test_another_window_can_be_chosen() -> None:
     dataset = ct(WindowCenter=["40", "-600", "0"], WindowWidth=["400", "1500", "0"])
     assert windows(dataset) == [(40.0, 400.0), (-600.0, 1500.0)], "without a width it is no window"
-    lung = render_slice(dataset, window=1)
-    assert np.array_equal(lung, render_slice(dataset, window=(-600.0, 1500.0)))
+    lung, done = render_frame(dataset, rule=parse_rule("stored-window:1"))
+    assert np.array_equal(lung, render_frame(dataset, rule=parse_rule("window:-600,1500"))[0])
     assert np.array_equal(lung, render_slice(ct(WindowCenter="-600", WindowWidth="1500")))
-    with pytest.raises(DicomError, match="window 2 is asked for, but the file has 2, from 0"):
-        render_slice(dataset, window=2)
-    with pytest.raises(DicomError, match="a centre and a positive width"):
-        render_slice(dataset, window=(40.0, 0.0))
+    assert (done.kind, done.window) == ("window", (-600.0, 1500.0))
+    with pytest.raises(DicomError, match=r"CT_small.dcm: rendering rule stored-window:2: the file has 2 usable window"):
+        render_frame(dataset, rule=parse_rule("stored-window:2"))
 
 
 def test_padding_is_black_and_no_part_of_the_stretch(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from skimage.measure import label, regionprops
 
 from medreasoner_monai.dicom.measures import HOUNSFIELD, NO_UNITS, Measures, diameters, measure
 from medreasoner_monai.dicom.series import Series, choose_series
-from medreasoner_monai.dicom.space import Spacing, in_space, pixel_spacing
+from medreasoner_monai.dicom.spacing import Spacing, calibrated_spacing
 from medreasoner_monai.errors import DicomError
 from tests.dicom.made import a_finding, a_mask, make_series, nothing_found
-from tests.dicom.tools import make_ct, make_xray
+from tests.dicom.tools import make_ct, make_xray, paths_of
 
 
 def test_a_rectangle_on_a_tilted_ct_is_measured_in_millimetres_and_hounsfield_units(tmp_path: Path) -> None:
@@ -98,17 +98,17 @@ def header(**attributes: object) -> Dataset:
 
 
 def test_where_an_x_rays_spacing_comes_from() -> None:
-    assert pixel_spacing(header(Modality="DX")) is None
-    assert pixel_spacing(header(Modality="DX", PixelSpacing=[0.1, 0.2])) == Spacing(0.1, 0.2, "detector")
+    assert calibrated_spacing(header(Modality="DX")) is None
+    assert calibrated_spacing(header(Modality="DX", PixelSpacing=[0.1, 0.2])) == Spacing(0.1, 0.2, "detector")
     both = {"Modality": "CR", "PixelSpacing": [0.1, 0.1], "ImagerPixelSpacing": [0.2, 0.2]}
-    assert pixel_spacing(header(**both)) == Spacing(0.2, 0.2, "detector")
-    assert pixel_spacing(header(**both, PixelSpacingCalibrationType="FIDUCIAL")) == Spacing(0.1, 0.1)
+    assert calibrated_spacing(header(**both)) == Spacing(0.2, 0.2, "detector")
+    assert calibrated_spacing(header(**both, PixelSpacingCalibrationType="FIDUCIAL")) == Spacing(0.1, 0.1)
 
 
 def test_spacing_that_is_no_spacing_is_none() -> None:
-    assert pixel_spacing(header(Modality="MR", PixelSpacing=[0, 1])) is None
-    assert pixel_spacing(header(Modality="MR", PixelSpacing=[1])) is None
-    assert pixel_spacing(header(Modality="XC")) is None
+    assert calibrated_spacing(header(Modality="MR", PixelSpacing=[0, 1])) is None
+    assert calibrated_spacing(header(Modality="MR", PixelSpacing=[1])) is None
+    assert calibrated_spacing(header(Modality="XC")) is None
 
 
 def test_ultrasound_is_measured_in_its_calibrated_region_only(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_thickness_without_a_position_makes_no_volume(tmp_path: Path) -> None:
     dataset.PixelSpacing, dataset.SliceThickness = [0.1, 0.1], 5
     dataset.save_as(path)
     series = choose_series(path)
-    assert series.voxel_ml is not None and not in_space(series)
+    assert series.voxel_ml is not None and not series.has_frame_of_reference
     assert measure(series, a_finding(series, {0: a_mask(series)})).volume_ml is None
 
 
@@ -153,7 +153,7 @@ def test_a_mask_that_is_not_the_slices_size_is_refused(tmp_path: Path) -> None:
 
 def test_pixels_that_cannot_be_read_are_an_error_with_a_remedy(tmp_path: Path) -> None:
     series: Series = make_series("CT, three slices", tmp_path)
-    path = series.paths[0]
+    path = paths_of(series)[0]
     path.write_bytes(path.read_bytes()[:-1200])
     with pytest.raises(DicomError, match="cannot be decoded"):
         measure(series, a_finding(series, {0: a_mask(series)}))

@@ -22,7 +22,7 @@ from medreasoner_monai.dicom import files
 from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.errors import DicomError
-from tests.dicom.tools import carried, make_clip, make_ct, make_xray, recoded, saved
+from tests.dicom.tools import carried, make_clip, make_ct, make_xray, paths_of, recoded, saved
 
 PLAIN = ExplicitVRLittleEndian.encode() + b"\0"
 NEARLY_4_GIB = 4_294_967_000
@@ -37,7 +37,7 @@ def test_lossless_syntaxes_of_another_encoder_give_the_same_pictures(
     make: Callable[[Path], Path], syntax: str, tmp_path: Path
 ) -> None:
     plain = choose_series(make(tmp_path / "plain"))
-    other = choose_series(recoded(plain.paths[0], tmp_path / "other", getattr(gdcm.TransferSyntax, syntax)))
+    other = choose_series(recoded(paths_of(plain)[0], tmp_path / "other", getattr(gdcm.TransferSyntax, syntax)))
     assert other.headers[0].file_meta.TransferSyntaxUID.is_compressed
     for i in range(len(plain)):
         assert np.array_equal(render_slice(*other.load(i)), render_slice(*plain.load(i)))

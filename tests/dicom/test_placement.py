@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.placement import Plane
-from medreasoner_monai.dicom.series import choose_series, find_series
+from medreasoner_monai.dicom.series import choose_series, open_dicom
 from medreasoner_monai.errors import DicomError
 from tests.dicom.tools import carried, make_clip, make_ct, make_enhanced, make_xray
 
@@ -158,7 +158,7 @@ def test_echoes_in_the_same_places_are_parts(tmp_path: Path) -> None:
     for echo in (30, 5):
         paths = make_ct(tmp_path / str(echo), 3, series_uid=uid)
         change(paths, EchoTime=echo, FrameOfReferenceUID=frame, StudyInstanceUID="1.2.3")
-    parts = find_series(tmp_path)
+    parts = open_dicom(tmp_path).series
     assert [p.key for p in parts] == [f"{uid}#1", f"{uid}#2"] and [p.part for p in parts] == [
         "EchoTime, 1 of 2",
         "EchoTime, 2 of 2",

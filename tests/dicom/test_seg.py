@@ -13,12 +13,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom import Dataset, dcmread
 
-from medreasoner_monai.dicom.seg import EmptyMaskError, SegKind, write_seg
+from medreasoner_monai.dicom.seg import EmptyMaskError, SegKind
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Finding
 from medreasoner_monai.task.taxonomy import codes_for
-from tests.dicom.made import KINDS, ORIGIN, a_finding, a_mask, abstained, make_enhanced, make_series, nothing_found
+from tests.dicom.made import (
+    KINDS,
+    ORIGIN,
+    a_finding,
+    a_mask,
+    abstained,
+    make_enhanced,
+    make_series,
+    nothing_found,
+    write_seg,
+)
 from tests.dicom.tools import carried, dciodvfy_errors, make_ct, need_ct, need_tool
 
 Frames = dict[tuple[int, str, int], np.ndarray]
@@ -327,6 +337,6 @@ def test_a_series_that_cannot_be_referred_to_leaves_nothing_behind(tmp_path: Pat
     del shared.PlaneOrientationSequence
     dataset.save_as(path)
     series = choose_series(path)
-    with pytest.raises(DicomError, match="no segmentation can refer to this series"):
+    with pytest.raises(DicomError, match=f"{path}: no segmentation can refer to this series"):
         write_seg(series, [a_finding(series, {0: a_mask(series)})], ORIGIN, tmp_path / "seg.dcm")
     assert not (tmp_path / "seg.dcm").exists()

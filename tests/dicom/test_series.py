@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from medreasoner_monai.dicom.series import choose_series, find_series
+from medreasoner_monai.dicom.series import choose_series, open_dicom
 from medreasoner_monai.errors import DicomError
 from tests.dicom.tools import carried, make_ct, make_xray, need_ct
 
@@ -45,7 +45,7 @@ def test_several_series_are_listed_and_one_is_chosen_by_the_end_of_its_uid(tmp_p
     first, second = "1.2.826.0.1.11111111111111", "1.2.826.0.1.22222222222222"
     make_ct(tmp_path / "a", 2, series_uid=first)
     make_ct(tmp_path / "b", 3, series_uid=second, shape=(10, 12))
-    assert [s.uid for s in find_series(tmp_path)] == [first, second]
+    assert [s.uid for s in open_dicom(tmp_path).series] == [first, second]
     with pytest.raises(DicomError, match="2 image series") as caught:
         choose_series(tmp_path)
     message = str(caught.value)
@@ -73,10 +73,10 @@ def test_unusable_files_are_named(name: str, pattern: str) -> None:
 
 def test_missing_and_empty_paths(tmp_path: Path) -> None:
     with pytest.raises(DicomError, match="no such file or folder"):
-        find_series(tmp_path / "nowhere")
+        open_dicom(tmp_path / "nowhere")
     (tmp_path / "readme.dcm").write_text("only the name is DICOM")
     with pytest.raises(DicomError, match=r"no DICOM file found \(1 other file"):
-        find_series(tmp_path)
+        open_dicom(tmp_path)
 
 
 def test_a_truncated_file_in_another_series_does_not_matter(tmp_path: Path) -> None:

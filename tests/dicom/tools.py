@@ -14,6 +14,9 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from medreasoner_monai.dicom.files import FileSource
+from medreasoner_monai.dicom.series import Series
+
 CT_FOLDER = Path(__file__).parents[3] / "shared/data/ct_abdomen_dicom"
 
 
@@ -22,6 +25,11 @@ def carried(name: str) -> Path:
     path = get_testdata_file(name, download=False)
     assert isinstance(path, str), f"pydicom does not carry {name}"
     return Path(path)
+
+
+def paths_of(series: Series) -> list[Path]:
+    """The files of a series, in slice order."""
+    return [source.path for source in series.sources if isinstance(source, FileSource)]
 
 
 def need_ct() -> Path:

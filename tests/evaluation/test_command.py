@@ -24,7 +24,7 @@ from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to,
 from medreasoner_monai.evaluation.comparison import compare_runs, losses
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import ABOUT
-from medreasoner_monai.evaluation.resolve import Asking, Data, answerer, segmenters, weights_digests
+from medreasoner_monai.evaluation.resolve import Data, build_answerer, segmenters, weights_digests
 from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
 from tests.samples import sample
@@ -164,9 +164,9 @@ def test_what_is_no_evaluation_or_reasoner_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished evaluation"):
         read_evaluation(tmp_path)
     with pytest.raises(InputError, match="centre-box"):
-        answerer("centrebox", Asking())
+        build_answerer("centrebox")
     with pytest.raises(InputError, match="--model"):
-        answerer("http://127.0.0.1:9/v1", Asking())
+        build_answerer("http://127.0.0.1:9/v1")
     (tmp_path / "x.parquet").write_text("no")
     with pytest.raises(InputError, match="no parquet"):
         Data.open(tmp_path / "x.parquet")

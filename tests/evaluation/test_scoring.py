@@ -9,12 +9,13 @@ import pytest
 
 from medreasoner_monai.data.schema import Sample, read_split, write_split
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.evaluation.answerers import Asked
+from medreasoner_monai.evaluation.answerers import ModelAnswerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.pipeline.progress import Silent
-from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.baselines import WholeBox
+from medreasoner_monai.segmenters.protocol import Mask, Prompt
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Frame
@@ -27,13 +28,14 @@ class Truthful:
     """Answers with the truth, and counts the questions; says nothing to those in ``mute``."""
 
     name = digest = prompt_digest = "truthful"
+    capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, samples: Sequence[Sample], mute: Sequence[str] = ()) -> None:
         self.truth = {s.question: s for s in samples}
         self.mute = mute
         self.images: list[Image] = []
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         self.images += images
         return [self._one(self.truth[q]) for q in questions]
 
@@ -54,7 +56,7 @@ def samples(split: Path) -> list[Sample]:
 
 
 def test_truth_scores_one_everywhere(samples: list[Sample], tmp_path: Path) -> None:
-    records = evaluate(Asked(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3)
+    records = evaluate(ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3)
     assert [r.id for r in records] == [s.id for s in samples]
     for record in records:
         assert record.answered and record.box_iou == record.point_dice == pytest.approx(1)
@@ -63,7 +65,9 @@ def test_truth_scores_one_everywhere(samples: list[Sample], tmp_path: Path) -> N
 
 
 def test_unreadable_answer_scores_zero_everywhere_with_its_reason(samples: list[Sample], tmp_path: Path) -> None:
-    record = evaluate(Asked(Truthful(samples, ["s0"])), samples, 7, SEGMENTERS, tmp_path / "shards", Silent())[0]
+    record = evaluate(ModelAnswerer(Truthful(samples, ["s0"])), samples, 7, SEGMENTERS, tmp_path / "shards", Silent())[
+        0
+    ]
     assert not record.answered and record.reason == "answer is not JSON" and record.bbox is None
     assert record.box_iou == record.point_dice == 0
     assert record.masks == {"box/points": 0, "box/box": 0, "box/both": 0}
@@ -81,7 +85,7 @@ def test_the_images_of_readable_answers_are_embedded_eight_samples_at_a_time(tmp
     many = [sample(n) for n in range(11)]
     counting = Counting()
     records = evaluate(
-        Asked(Truthful(many, ["s3"])), many, 11, {"box": Embeddings(counting)}, tmp_path / "shards", Silent()
+        ModelAnswerer(Truthful(many, ["s3"])), many, 11, {"box": Embeddings(counting)}, tmp_path / "shards", Silent()
     )
     assert records is not None and [r.answered for r in records] == [n != 3 for n in range(11)]
     assert counting.given == [7, 3]
@@ -89,7 +93,7 @@ def test_the_images_of_readable_answers_are_embedded_eight_samples_at_a_time(tmp
 
 def test_finished_shards_are_not_asked_again(samples: list[Sample], tmp_path: Path) -> None:
     def run(reasoner: Truthful) -> list[object]:
-        return list(evaluate(Asked(reasoner), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3))
+        return list(evaluate(ModelAnswerer(reasoner), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3))
 
     first = run(Truthful(samples))
     assert sorted(p.name for p in (tmp_path / "shards").iterdir()) == ["000000.json", "000001.json", "000002.json"]
@@ -100,7 +104,7 @@ def test_finished_shards_are_not_asked_again(samples: list[Sample], tmp_path: Pa
 
 def test_blank_run_shows_black_pictures_of_the_same_size(samples: list[Sample], tmp_path: Path) -> None:
     reasoner = Truthful(samples)
-    evaluate(Asked(reasoner, blank=True), samples, 7, {}, tmp_path / "shards", Silent())
+    evaluate(ModelAnswerer(reasoner, blank=True), samples, 7, {}, tmp_path / "shards", Silent())
     assert all(i.shape == (40, 60) and not i.any() for i in reasoner.images)
 
 
@@ -112,19 +116,23 @@ def test_steps_are_told_up_to_the_total(samples: list[Sample], tmp_path: Path) -
             assert values["box_iou"] == pytest.approx(1)
             self.steps.append((done, total))
 
-    evaluate(Asked(Truthful(samples)), samples, 7, {}, tmp_path / "shards", Told(), batch=3)
+    evaluate(ModelAnswerer(Truthful(samples)), samples, 7, {}, tmp_path / "shards", Told(), batch=3)
     assert Told.steps == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_borders_are_measured_when_wished(samples: list[Sample], tmp_path: Path) -> None:
-    (first, *_) = evaluate(Asked(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path, Silent(), surface=True) or []
+    (first, *_) = (
+        evaluate(ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path, Silent(), surface=True) or []
+    )
     assert first.more["iou/box/box"] == first.more["nsd/box/box"] == 1
     assert first.more["hd95/box/box"] == 0
 
 
 def test_parts_share_the_shards_and_the_last_one_has_all(samples: list[Sample], tmp_path: Path) -> None:
     def run(k: int, folder: Path, n: int = 3) -> object:
-        return evaluate(Asked(Truthful(samples)), samples, 7, SEGMENTERS, folder, Silent(), batch=2, part=(k, n))
+        return evaluate(
+            ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, folder, Silent(), batch=2, part=(k, n)
+        )
 
     whole = run(1, tmp_path / "whole", 1)
     assert run(2, tmp_path / "parts") is None
@@ -133,3 +141,34 @@ def test_parts_share_the_shards_and_the_last_one_has_all(samples: list[Sample], 
     assert run(1, tmp_path / "parts") == whole
     with pytest.raises(InputError, match="k/n"):
         run(4, tmp_path / "parts")
+
+
+def test_prompts_that_a_segmenter_was_not_trained_on_are_left_out_and_said_so(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    class BoxOnly(WholeBox):
+        prompt_kinds = ("box",)
+
+        def segment(self, embedding: Frame, prompts: Sequence[Prompt]) -> list[Mask]:
+            assert all(p.points is None for p in prompts), "points were sent"
+            return super().segment(embedding, prompts)
+
+    class Notes(Silent):
+        notes: list[str] = []  # noqa: RUF012 - one watch, one test
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    found = evaluate(
+        ModelAnswerer(Truthful(samples, ["s0"])),
+        samples,
+        7,
+        {"medsam": Embeddings(BoxOnly())},
+        tmp_path,
+        Notes(),
+        surface=True,
+    )
+    assert found is not None
+    assert all(list(record.masks) == ["medsam/box"] for record in found), "unreadable answers included"
+    assert all(name.endswith("/medsam/box") for record in found for name in record.more)
+    assert len(Notes.notes) == 1 and "segmenter medsam: scored from box alone" in Notes.notes[0]

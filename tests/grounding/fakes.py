@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medreasoner_monai.grounding.session import Grounder
-from medreasoner_monai.reasoners.protocol import Image, Reading
-from medreasoner_monai.segmenters.protocol import Mask, Prompt
+from medreasoner_monai.grounding.grounder import Grounder
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
+from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Mask, Prompt
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Box, Frame, Points
 
@@ -24,6 +24,7 @@ class MiddleReasoner:
     name = "middle"
     digest = "a" * 64
     prompt_digest = "b" * 64
+    capabilities: frozenset[Capability] = frozenset({"batch", "sample", "seed"})
 
     def __init__(
         self, least: float = 0.0, otherwise: Reason = Reason.NO_ANSWER, spread: float = 0.0, trace: str = TRACE
@@ -31,7 +32,7 @@ class MiddleReasoner:
         self.least, self.otherwise, self.spread, self.trace = least, otherwise, spread, trace
         self.seen: list[tuple[tuple[int, ...], str]] = []
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         return [self._read(image, question) for image, question in zip(images, questions, strict=True)]
 
     def sample(
@@ -60,6 +61,7 @@ class BoxSegmenter:
 
     name = "box"
     digest = "c" * 64
+    prompt_kinds = PROMPT_KINDS
 
     def __init__(self, least: float = 0.0) -> None:
         self.least = least

@@ -25,7 +25,7 @@ def series(tmp_path: Path) -> Series:
 
 
 def test_the_answer_is_written_in_files_that_agree(series: Series, tmp_path: Path) -> None:
-    result = grounder().ask(series, "Which part?", slices=1, carry="off")
+    result = grounder().ground(series, "Which part?", slices=1, carry="off")
     paths = write_outputs(result, tmp_path / "out/deep")
     assert sorted(p.name for p in (tmp_path / "out/deep").iterdir()) == sorted(NAMES)
 
@@ -59,10 +59,10 @@ def test_the_answer_is_written_in_files_that_agree(series: Series, tmp_path: Pat
 
 
 def test_nothing_found_gives_a_report_that_says_so_and_no_segmentation(series: Series, tmp_path: Path) -> None:
-    found = write_outputs(grounder().ask(series, "Which?"), tmp_path)
+    found = write_outputs(grounder().ground(series, "Which?"), tmp_path)
     assert found.seg is not None and found.seg.is_file()
     silent = grounder(MiddleReasoner(least=999, otherwise=Reason.NOTHING_FOUND))
-    paths = write_outputs(silent.ask(series, "Which?"), tmp_path)
+    paths = write_outputs(silent.ground(series, "Which?"), tmp_path)
     assert paths.seg is None and not (tmp_path / "seg.dcm").exists(), "the earlier one is not left beside it"
     answer = json.loads(paths.answer.read_text())
     assert answer["findings"][0]["status"] == "nothing found" and "seg" not in answer["objects"]
@@ -72,8 +72,8 @@ def test_nothing_found_gives_a_report_that_says_so_and_no_segmentation(series: S
 
 
 def test_two_findings_are_two_segments_and_two_pictures(series: Series, tmp_path: Path) -> None:
-    one = write_outputs(grounder().ask(series, "One?"), tmp_path / "one")
-    two = write_outputs(grounder().ask(series, ["One?", "Two?"]), tmp_path / "two")
+    one = write_outputs(grounder().ground(series, "One?"), tmp_path / "one")
+    two = write_outputs(grounder().ground(series, ["One?", "Two?"]), tmp_path / "two")
     assert two.seg is not None
     assert [s.SegmentNumber for s in dcmread(two.seg).SegmentSequence] == [1, 2]
     with Image.open(one.overlay) as single, Image.open(two.overlay) as double:
@@ -82,7 +82,7 @@ def test_two_findings_are_two_segments_and_two_pictures(series: Series, tmp_path
 
 def test_no_patient_data_outside_the_dicom_objects(tmp_path: Path) -> None:
     series = choose_series(carried("CT_small.dcm"))
-    paths = write_outputs(grounder().ask(series, "Which part?"), tmp_path)
+    paths = write_outputs(grounder().ground(series, "Which part?"), tmp_path)
     header = series.headers[0]
     for secret in (str(header.PatientName), str(header.PatientID), header.InstitutionName):
         assert secret not in paths.answer.read_text()
@@ -93,7 +93,7 @@ def test_earlier_results_stay_when_writing_fails(
     series: Series, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    result = grounder().ask(series, "First?")
+    result = grounder().ground(series, "First?")
     (out / ".partial-killed").mkdir(parents=True)
     write_outputs(result, out)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
@@ -110,10 +110,10 @@ def test_earlier_results_stay_when_writing_fails(
 def test_a_file_is_no_folder_for_results(series: Series, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="taken is a file"):
-        write_outputs(grounder().ask(series, "Which?"), tmp_path / "taken/below")
+        write_outputs(grounder().ground(series, "Which?"), tmp_path / "taken/below")
 
 
 def test_a_colour_picture_is_answered_too(tmp_path: Path) -> None:
     series = choose_series(carried("SC_rgb_jpeg_gdcm.dcm"))
-    paths = write_outputs(grounder().ask(series, "Which?"), tmp_path)
+    paths = write_outputs(grounder().ground(series, "Which?"), tmp_path)
     assert paths.seg is not None and np.any(dcmread(paths.seg).pixel_array)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from medreasoner_monai.dicom import series as dicom_series
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.grounding.asking import AskSettings
 from medreasoner_monai.grounding.outputs import NAMES
+from medreasoner_monai.grounding.request import GroundingSettings
 from medreasoner_monai.grounding.worklist import LOG, TABLE, read_worklist, run_worklist
 from tests.dicom.tools import carried, make_ct
 from tests.grounding.fakes import MiddleReasoner, grounder
@@ -43,7 +44,7 @@ def test_bad_studies_are_told_and_the_rest_are_done(folder: Path) -> None:
         "g,two,Which part?,,livre",
         "h,two,肝臓はどこですか,1,",
     )
-    items = read_worklist(path, AskSettings())
+    items = read_worklist(path, GroundingSettings())
     results = run_worklist(grounder(), items, folder / "out")
     assert {d.id: d.status for d in results} == {
         "a": "done", "b": "failed", "c": "failed", "d": "failed", "e": "failed", "f": "failed", "0008": "failed",
@@ -64,13 +65,13 @@ def test_bad_studies_are_told_and_the_rest_are_done(folder: Path) -> None:
 
 
 def test_the_same_command_goes_on_where_it_was_stopped(folder: Path) -> None:
-    items = read_worklist(worklist(folder, "a,ct one,Which?,,", "b,two,Which?,,"), AskSettings())
+    items = read_worklist(worklist(folder, "a,ct one,Which?,,", "b,two,Which?,,"), GroundingSettings())
 
     class Stopped(MiddleReasoner):
-        def ground(self, images, questions):  # type: ignore[no-untyped-def]
+        def answer(self, images, questions):  # type: ignore[no-untyped-def]
             if len(self.seen) == 3:
                 raise KeyboardInterrupt
-            return super().ground(images, questions)
+            return super().answer(images, questions)
 
     with pytest.raises(KeyboardInterrupt):
         run_worklist(grounder(Stopped()), items, folder / "out")
@@ -87,9 +88,9 @@ def test_the_same_command_goes_on_where_it_was_stopped(folder: Path) -> None:
 
 def test_another_request_or_study_is_asked_again_and_a_failure_leaves_no_old_answer(folder: Path) -> None:
     out = folder / "out"
-    run_worklist(grounder(), read_worklist(worklist(folder, "a,two,Which?,,"), AskSettings()), out)
+    run_worklist(grounder(), read_worklist(worklist(folder, "a,two,Which?,,"), GroundingSettings()), out)
     reasoner = MiddleReasoner()
-    again = read_worklist(worklist(folder, "a,two,Which other?,,"), AskSettings())
+    again = read_worklist(worklist(folder, "a,two,Which other?,,"), GroundingSettings())
     run_worklist(grounder(reasoner), again, out)
     assert len(reasoner.seen) == 2
     make_ct(folder / "two", 3)  # sent again
@@ -104,12 +105,12 @@ def test_another_request_or_study_is_asked_again_and_a_failure_leaves_no_old_ans
 
 def test_what_a_library_raises_does_not_end_the_others_nor_reach_the_table(folder: Path) -> None:
     class Breaking(MiddleReasoner):
-        def ground(self, images, questions):  # type: ignore[no-untyped-def]
+        def answer(self, images, questions):  # type: ignore[no-untyped-def]
             if "secret" in questions[0]:
                 raise RuntimeError("secret name")
-            return super().ground(images, questions)
+            return super().answer(images, questions)
 
-    items = read_worklist(worklist(folder, "a,two,secret?,,", "b,two,Which?,,"), AskSettings())
+    items = read_worklist(worklist(folder, "a,two,secret?,,", "b,two,Which?,,"), GroundingSettings())
     first, second = run_worklist(grounder(Breaking()), items, folder / "out")
     assert first.status == "failed" and first.reason.startswith("unexpected RuntimeError")
     assert "secret" not in (folder / "out" / TABLE).read_text() and second.status == "done"
@@ -125,10 +126,37 @@ def test_what_a_library_raises_does_not_end_the_others_nor_reach_the_table(folde
 )
 def test_a_table_of_another_form_is_refused(tmp_path: Path, header: str, rows: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_worklist(worklist(tmp_path, *rows, header=header), AskSettings())
+        read_worklist(worklist(tmp_path, *rows, header=header), GroundingSettings())
 
 
 def test_rows_of_one_id_that_do_not_belong_together_are_one_failed_study(folder: Path) -> None:
     path = worklist(folder, "a,two,Which?,,", "a,ct one,Which other?,,")
-    (item,) = read_worklist(path, AskSettings())
+    (item,) = read_worklist(path, GroundingSettings())
     assert "row 2 has the same id, but another series" in item.problem
+
+
+def test_another_rendering_rule_is_another_request(folder: Path) -> None:
+    def run(rule: str) -> MiddleReasoner:
+        path = worklist(folder, f"a,two,Which?,{rule}", header="id,dicom,question,rendering")
+        reasoner = MiddleReasoner()
+        run_worklist(grounder(reasoner), read_worklist(path, GroundingSettings()), folder / "out")
+        return reasoner
+
+    assert len(run("").seen) == 2 and len(run("as-stored").seen) == 0, "the default by its name"
+    assert len(run("ct-lung").seen) == 2
+    path = worklist(folder, "a,two,Which?,ct-lnug", header="id,dicom,question,rendering")
+    (item,) = read_worklist(path, GroundingSettings())
+    assert "Did you mean 'ct-lung'" in item.problem
+
+
+def test_studies_of_one_folder_have_their_headers_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = dicom_series.read_header
+    monkeypatch.setattr(dicom_series, "read_header", lambda path, kept: read.append(path) or original(path, kept))
+    for number in (1, 2):
+        make_ct(tmp_path / "ct" / str(number), 3, series_uid=f"1.2.826.0.1.{number}")
+    rows = [f"{i},ct,Which part is number {i}?,0,,0.1.{1 + i % 2}" for i in range(6)]
+    path = worklist(tmp_path, *rows, header="id,dicom,question,slices,category,series")
+    results = run_worklist(grounder(), read_worklist(path, GroundingSettings()), tmp_path / "out")
+    assert [done.status for done in results] == ["done"] * 6
+    assert len(read) == 6, "six studies of six files"

@@ -16,9 +16,9 @@ from pydicom import Dataset, dcmread
 
 from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.grounding.outputs import Outputs, write_outputs
-from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.grounding.result import GroundingResult
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series, nothing_found
-from tests.dicom.tools import need_ct
+from tests.dicom.tools import need_ct, paths_of
 from tests.integrations.viewer import orthanc
 from tests.integrations.viewer.orthanc import Archive
 from tests.integrations.viewer.reference import ORGANS, grounded_reference, reference_masks
@@ -150,7 +150,7 @@ def test_other_kinds_of_segmentation_come_back_unchanged(kind: SegKind, own_arch
         a_finding(series, {0: a_mask(series), 1: a_mask(series)}, confidence=0.6),
         a_finding(series, {1: a_mask(series, 12, 20)}, confidence=0.4),
     )
-    outputs = write_outputs(GroundedSeries(series, findings, ORIGIN, (0, 1)), tmp_path / "out", seg=kind)
+    outputs = write_outputs(GroundingResult(series, findings, ORIGIN, (0, 1)), tmp_path / "out", seg=kind)
     assert outputs.seg is not None
     own_archive.store(tmp_path / "in/ct", outputs.seg, outputs.report, outputs.capture)
     check_unchanged(own_archive, str(series.headers[0].StudyInstanceUID), outputs)
@@ -161,9 +161,9 @@ def test_answers_about_other_images_join_their_study_too(kind: str, own_archive:
     series = make_series(kind, tmp_path / "in")
     last = len(series) - 1
     findings = (a_finding(series, {last: a_mask(series)}), nothing_found(series, [0]))
-    outputs = write_outputs(GroundedSeries(series, findings, ORIGIN, (0, last)), tmp_path / "out")
+    outputs = write_outputs(GroundingResult(series, findings, ORIGIN, (0, last)), tmp_path / "out")
     assert outputs.seg is not None
-    own_archive.store(*dict.fromkeys(series.paths), outputs.seg, outputs.report, outputs.capture)
+    own_archive.store(*dict.fromkeys(paths_of(series)), outputs.seg, outputs.report, outputs.capture)
     check_unchanged(own_archive, str(series.headers[0].StudyInstanceUID), outputs)
 
 

@@ -14,7 +14,7 @@ from pydicom import dcmread
 
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.integrations.monailabel.lattice import Lattice
-from tests.dicom.tools import make_ct, make_xray
+from tests.dicom.tools import make_ct, make_xray, paths_of
 
 millimetres = st.floats(0.2, 5).map(lambda v: round(v, 3))
 
@@ -55,9 +55,9 @@ def test_the_grid_is_the_one_highdicom_finds(angles, row: float, column: float, 
 def test_uneven_slices_are_noticed(tmp_path: Path) -> None:
     make_ct(tmp_path, 4, gap=2.0)
     series = choose_series(tmp_path)
-    last = dcmread(series.paths[-1])
+    last = dcmread(paths_of(series)[-1])
     last.ImagePositionPatient = [*last.ImagePositionPatient[:2], float(last.ImagePositionPatient[2]) + 1]
-    last.save_as(series.paths[-1])
+    last.save_as(paths_of(series)[-1])
     lattice = Lattice.of(choose_series(tmp_path))
     assert not lattice.even and lattice.spacing[2] == pytest.approx(7 / 3)
 

@@ -19,6 +19,7 @@ import pytest
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.pipeline.prefect_server import prefect_server
+from tests.dicom.tools import paths_of
 from tests.integrations.answering import QUESTION, TRACE
 from tests.integrations.conftest import bright_ct, environment, needs, python_of, real_ct
 from tests.integrations.label_server import MODEL, LabelServer, label_server
@@ -132,7 +133,7 @@ def test_a_dicom_file_can_be_sent_along(server: LabelServer, studies: Path) -> N
         f"{server.url}/infer/{MODEL}",
         params={"output": "json"},
         data={"params": json.dumps({"question": QUESTION})},
-        files={"file": ("slice.dcm", series.paths[2].read_bytes())},
+        files={"file": ("slice.dcm", paths_of(series)[2].read_bytes())},
         timeout=120,
         trust_env=False,
     )

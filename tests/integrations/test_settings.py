@@ -8,7 +8,7 @@ import pytest
 
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.integrations.folders import command, write_app
-from medreasoner_monai.integrations.monaideploy.asking import Asked, find_bundle, read_asked, usage
+from medreasoner_monai.integrations.monaideploy.request import Request, find_bundle, read_request, usage
 from medreasoner_monai.integrations.monailabel.images import dicom_path
 from medreasoner_monai.integrations.monailabel.settings import AppSettings
 
@@ -52,12 +52,12 @@ def test_an_image_without_dicom_files_is_refused(image: object, message: str) ->
 
 def test_arguments_stand_above_variables_and_the_sdks_own_are_left_to_it() -> None:
     variables = {"MEDREASONER_QUESTION": "Which?", "MEDREASONER_SLICES": "all", "MEDREASONER_CARRY": ""}
-    asked, others = read_asked(["-i", "in", "--question", "Where?\n\n What? ", "-o", "out"], variables)
-    assert asked == Asked(("Where?", "What?"), slices="all") and others == ["-i", "in", "-o", "out"]
-    assert read_asked([], variables)[0].questions == ("Which?",)
+    request, others = read_request(["-i", "in", "--question", "Where?\n\n What? ", "-o", "out"], variables)
+    assert request == Request(("Where?", "What?"), slices="all") and others == ["-i", "in", "-o", "out"]
+    assert read_request([], variables)[0].questions == ("Which?",)
     with pytest.raises(InputError, match="a question is needed: --question"):
-        read_asked(["-i", "in"], {"MEDREASONER_QUESTION": " \n"})
-    assert read_asked(["--help"], {})[1] == ["--help"] and "MEDREASONER_SERIES" in usage()
+        read_request(["-i", "in"], {"MEDREASONER_QUESTION": " \n"})
+    assert read_request(["--help"], {})[1] == ["--help"] and "MEDREASONER_SERIES" in usage()
 
 
 def test_a_bundle_is_found_alone_or_among_models(tmp_path: Path) -> None:

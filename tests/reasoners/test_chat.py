@@ -34,7 +34,7 @@ class Waits:
 def test_a_server_that_starts_up_is_asked_again() -> None:
     waits = Waits()
     with serve(lambda _, before: trouble(503) if before < 2 else completion("here")) as server:
-        (reading,) = EndpointReasoner(server.url, "tiny", wait=waits).ground([PICTURE], ["?"])
+        (reading,) = EndpointReasoner(server.url, "tiny", wait=waits).answer([PICTURE], ["?"])
 
     assert reading.text == "here"
     assert waits.seconds == [1, 2]
@@ -45,7 +45,7 @@ def test_a_server_that_starts_up_is_asked_again() -> None:
 def test_a_server_that_names_a_pause_gets_it(asked: str, waited: float) -> None:
     waits = Waits()
     with serve(lambda _, before: completion("x") if before else trouble(429, Retry_After=asked)) as server:
-        EndpointReasoner(server.url, "tiny", wait=waits).ground([PICTURE], ["?"])
+        EndpointReasoner(server.url, "tiny", wait=waits).answer([PICTURE], ["?"])
 
     assert waits.seconds == [waited]
 
@@ -57,7 +57,7 @@ def test_a_pause_may_be_named_as_a_date() -> None:
         serve(lambda _, before: trouble(429, Retry_After=dates[before])) as server,
         pytest.raises(EndpointError, match="status 429 and the wish to be left alone"),
     ):
-        EndpointReasoner(server.url, "tiny", wait=waits).ground([PICTURE], ["?"])
+        EndpointReasoner(server.url, "tiny", wait=waits).answer([PICTURE], ["?"])
 
     assert waits.seconds == [1]
     assert len(server.requests) == 2
@@ -66,7 +66,7 @@ def test_a_pause_may_be_named_as_a_date() -> None:
 def test_a_server_that_stays_broken_is_given_up() -> None:
     waits, patience = Waits(), Patience(tries=4, first_pause=3, longest_pause=5)
     with serve(lambda *_: trouble(500)) as server, pytest.raises(EndpointError) as caught:
-        EndpointReasoner(server.url, "tiny", patience=patience, wait=waits).ground([PICTURE], ["?"])
+        EndpointReasoner(server.url, "tiny", patience=patience, wait=waits).answer([PICTURE], ["?"])
 
     assert f"{server.url} stays away: status 500 at try 4 of 4" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -85,7 +85,7 @@ def test_a_server_that_hangs_is_left() -> None:
     with serve(hang) as server:
         try:
             with pytest.raises(EndpointError, match="no answer within 0.2 s at try 2 of 2"):
-                EndpointReasoner(server.url, "tiny", patience=patience, wait=waits).ground([PICTURE], ["?"])
+                EndpointReasoner(server.url, "tiny", patience=patience, wait=waits).answer([PICTURE], ["?"])
         finally:
             end.set()
 
@@ -96,7 +96,7 @@ def test_a_server_that_is_not_there_is_said_to_be_away() -> None:
     with serve(lambda *_: completion("x")) as server:
         url = server.url
     with pytest.raises(EndpointError, match=r"stays away: no connection .* at try 3 of 3; see whether it is running"):
-        EndpointReasoner(url, "tiny", patience=Patience(tries=3), wait=Waits()).ground([PICTURE], ["?"])
+        EndpointReasoner(url, "tiny", patience=Patience(tries=3), wait=Waits()).answer([PICTURE], ["?"])
 
 
 def test_one_failure_ends_the_others() -> None:
@@ -107,7 +107,7 @@ def test_one_failure_ends_the_others() -> None:
         # Real pauses of an hour: only their end by the failure lets this test end.
         EndpointReasoner(
             server.url, "tiny", in_flight=2, patience=Patience(first_pause=3600, longest_pause=3600)
-        ).ground([PICTURE] * 9, ["good?", "bad?", *["later?"] * 7])
+        ).answer([PICTURE] * 9, ["good?", "bad?", *["later?"] * 7])
 
     assert len(server.requests) < 9
 
@@ -120,7 +120,7 @@ def test_what_is_no_completion_is_refused(body: Any) -> None:
         serve(lambda *_: Reply(200, body)) as server,
         pytest.raises(EndpointError, match="no chat completion; is it an OpenAI-compatible service"),
     ):
-        EndpointReasoner(server.url, "tiny").ground([PICTURE], ["?"])
+        EndpointReasoner(server.url, "tiny").answer([PICTURE], ["?"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_the_user_can_put_right_is_said_at_once(reply: Reply, message: str)
         serve(lambda *_: reply, models=("tiny", "large")) as server,
         pytest.raises(InputError, match=message) as caught,
     ):
-        EndpointReasoner(server.url, "tony").ground([PICTURE], ["?"])
+        EndpointReasoner(server.url, "tony").answer([PICTURE], ["?"])
 
     assert str(caught.value).startswith(server.url) and "secret" not in str(caught.value)
     assert len(server.requests) == 1
@@ -151,7 +151,7 @@ def test_an_address_without_completions_is_told_from_an_unknown_model() -> None:
         serve(lambda *_: trouble(404)) as server,
         pytest.raises(InputError, match=r"check .*address, which usually ends"),
     ):
-        EndpointReasoner(server.url, "tiny").ground([PICTURE], ["?"])
+        EndpointReasoner(server.url, "tiny").answer([PICTURE], ["?"])
 
 
 def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -159,9 +159,9 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch, capl
     caplog.set_level(logging.DEBUG)
     with serve(lambda _, before: trouble(403) if before else completion("x")) as server:
         reasoner = EndpointReasoner(server.url, "tiny", key_variable="THE_KEY")
-        reasoner.ground([PICTURE], ["?"])
+        reasoner.answer([PICTURE], ["?"])
         with pytest.raises(InputError, match=r"refuses the key in THE_KEY \(403\)") as caught:
-            reasoner.ground([PICTURE], ["?"])
+            reasoner.answer([PICTURE], ["?"])
         bare = EndpointReasoner(server.url, "tiny")
 
     assert server.requests[0].headers["Authorization"] == "Bearer sesame"

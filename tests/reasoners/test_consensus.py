@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from medreasoner_monai.evaluation.answerers import Consensus
+from medreasoner_monai.evaluation.answerers import ConsensusAnswerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.scoring import evaluate_batch, segment
 from medreasoner_monai.reasoners.consensus import consensus
-from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Box, Frame, Points
@@ -73,8 +73,9 @@ class Wavering:
     """Answers around the truth, by the seed."""
 
     name = digest = prompt_digest = "wavering"
+    capabilities: frozenset[Capability] = frozenset({"batch", "sample", "seed"})
 
-    def ground(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
+    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[Reading]:
         raise AssertionError("a consensus asks for several answers")
 
     def sample(
@@ -88,9 +89,9 @@ class Wavering:
 
 def test_under_the_threshold_it_abstains() -> None:
     samples = [sample(n) for n in range(6)]
-    free = Consensus(Wavering(), 4, 0.7).answer(samples)
+    free = ConsensusAnswerer(Wavering(), 4, 0.7).answer(samples)
     limit = sorted(r.confidence or 0 for r in free)[3]
-    for reading, one in zip(Consensus(Wavering(), 4, 0.7, threshold=limit).answer(samples), free, strict=True):
+    for reading, one in zip(ConsensusAnswerer(Wavering(), 4, 0.7, threshold=limit).answer(samples), free, strict=True):
         assert reading.confidence == one.confidence
         if (one.confidence or 0) < limit:
             assert isinstance(reading.answer, NoAnswer)
@@ -103,7 +104,7 @@ def test_the_record_has_the_confidence_and_the_same_batch_the_same_answer() -> N
     samples = [sample(n) for n in range(3)]
 
     def run(seed: int = 0) -> list[object]:
-        who = Consensus(Wavering(), 4, 0.7, seed)
+        who = ConsensusAnswerer(Wavering(), 4, 0.7, seed)
         return list(evaluate_batch(who, samples, {"box": Embeddings(build("box"))}))
 
     first = run()

@@ -36,7 +36,7 @@ def test_answers_are_in_the_stored_frame_and_in_order() -> None:
     rows = {"first?": ANSWER.format("one"), "second?": ANSWER.format("two")}
     with serve(table(rows)) as server:
         reasoner = EndpointReasoner(server.url, "tiny", resize=TINY)
-        one, two = reasoner.ground([picture(), picture(28, 56)], ["first?", " second? "])
+        one, two = reasoner.answer([picture(), picture(28, 56)], ["first?", " second? "])
 
     assert isinstance(one.answer, Grounding) and isinstance(two.answer, Grounding)
     assert (one.answer.trace, two.answer.trace) == ("one", "two")
@@ -49,7 +49,7 @@ def test_answers_are_in_the_stored_frame_and_in_order() -> None:
 
 def test_the_request_is_the_template_with_the_picture_first() -> None:
     with serve(table({"where?": "x"})) as server:
-        EndpointReasoner(server.url + "/", "tiny", resize=TINY, max_tokens=77).ground([picture()], ["where?"])
+        EndpointReasoner(server.url + "/", "tiny", resize=TINY, max_tokens=77).answer([picture()], ["where?"])
 
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
@@ -66,7 +66,7 @@ def test_without_a_rule_the_picture_is_sent_as_stored() -> None:
     grey, colour = picture(10, 200), picture(30, 20, 3)
     with serve(table({"grey?": text, "colour?": text})) as server:
         reasoner = EndpointReasoner(server.url, "other", reader="lenient-1000", resize=None)
-        one, _ = reasoner.ground([grey, colour], ["grey?", "colour?"])
+        one, _ = reasoner.answer([grey, colour], ["grey?", "colour?"])
 
     sent = {r.question: np.asarray(r.picture) for r in server.requests}
     np.testing.assert_array_equal(sent["grey?"], np.repeat(grey[:, :, None], 3, axis=2))
@@ -88,7 +88,7 @@ def test_without_a_rule_the_picture_is_sent_as_stored() -> None:
 )
 def test_a_completion_without_an_answer_is_no_error(text: str | None, reason: Reason) -> None:
     with serve(lambda *_: completion(text, finish="length")) as server:
-        (reading,) = EndpointReasoner(server.url, "tiny").ground([picture()], ["?"])
+        (reading,) = EndpointReasoner(server.url, "tiny").answer([picture()], ["?"])
 
     assert isinstance(reading.answer, NoAnswer) and reading.answer.reason is reason
     reading.text.encode()
@@ -97,7 +97,7 @@ def test_a_completion_without_an_answer_is_no_error(text: str | None, reason: Re
 def test_a_template_without_thinking_is_read_without() -> None:
     text = ANSWER.format("").replace("<think></think>", "")
     with serve(lambda *_: completion(text)) as server:
-        (reading,) = EndpointReasoner(server.url, "tiny", prompt="direct").ground([picture()], ["?"])
+        (reading,) = EndpointReasoner(server.url, "tiny", prompt="direct").answer([picture()], ["?"])
 
     assert isinstance(reading.answer, Grounding) and reading.answer.trace is None
 
@@ -105,7 +105,7 @@ def test_a_template_without_thinking_is_read_without() -> None:
 def test_text_in_parts_is_put_together() -> None:
     parts: Any = [{"type": "text", "text": "<think>"}, {"type": "other"}, {"type": "text", "text": "a"}]
     with serve(lambda *_: completion(parts)) as server:
-        (reading,) = EndpointReasoner(server.url, "tiny").ground([picture()], ["?"])
+        (reading,) = EndpointReasoner(server.url, "tiny").answer([picture()], ["?"])
 
     assert reading.text == "<think>a"
 
@@ -119,12 +119,29 @@ def test_several_answers_are_drawn_also_where_the_service_gives_fewer_at_once(at
         return Reply(200, {**completion("").body, "choices": drawn})
 
     with serve(reply) as server:
-        reasoner = EndpointReasoner(server.url, "tiny", resize=TINY, in_flight=1)
+        reasoner = EndpointReasoner(server.url, "tiny", resize=TINY, in_flight=1, seeded=True)
         drawn = reasoner.sample([picture(), picture()], ["a?", "b?"], 4, temperature=0.9, seed=7)
 
     assert [[r.text for r in several] for several in drawn] == [["7", "8", "9", "10"]] * 2
     assert {r.body["temperature"] for r in server.requests} == {0.9}
     assert len(server.requests) == 2 * -(-4 // at_once)
+
+
+def test_no_seed_is_sent_unless_asked_for_since_it_kills_some_servers() -> None:
+    def reply(request: Request, before: int) -> Reply:
+        # What vLLM's engine on a CPU does with a seed at a temperature above 0, seen from outside.
+        if "seed" in request.body:
+            return Reply(500, {"error": {"message": "EngineDeadError"}})
+        return completion("x")
+
+    with serve(reply) as server:
+        reasoner = EndpointReasoner(server.url, "tiny", resize=TINY)
+        drawn = reasoner.sample([picture()], ["a?"], 3, temperature=0.9, seed=7)
+
+    assert [[r.text for r in several] for several in drawn] == [["x"] * 3]
+    assert [r.body["n"] for r in server.requests] == [3, 2, 1], "as many as are missing, until there are as many"
+    assert "seed" not in reasoner.capabilities
+    assert "seed" in EndpointReasoner(NOWHERE, "tiny", seeded=True).capabilities
 
 
 def test_no_more_requests_than_allowed_are_in_flight_and_they_do_run_together() -> None:
@@ -141,7 +158,7 @@ def test_no_more_requests_than_allowed_are_in_flight_and_they_do_run_together() 
 
     questions = [f"number {n}?" for n in range(6)]
     with serve(reply) as server:
-        readings = EndpointReasoner(server.url, "tiny", in_flight=2).ground([picture()] * 6, questions)
+        readings = EndpointReasoner(server.url, "tiny", in_flight=2).answer([picture()] * 6, questions)
 
     assert [r.text for r in readings] == questions
     assert most == [2]
@@ -162,14 +179,14 @@ def test_nothing_is_sent_when_any_input_is_wrong() -> None:
     with serve(lambda *_: completion("x")) as server:
         reasoner = EndpointReasoner(server.url, "tiny")
         with pytest.raises(InputError, match="the question is empty"):
-            reasoner.ground([picture()] * 2, ["good?", " "])
+            reasoner.answer([picture()] * 2, ["good?", " "])
         with pytest.raises(InputError, match="2 images but 1 questions"):
-            reasoner.ground([picture()] * 2, ["good?"])
+            reasoner.answer([picture()] * 2, ["good?"])
         with pytest.raises(InputError, match="an image is uint8"):
-            reasoner.ground([picture(), np.zeros((4, 4))], ["good?", "good?"])  # type: ignore[list-item]
+            reasoner.answer([picture(), np.zeros((4, 4))], ["good?", "good?"])  # type: ignore[list-item]
         with pytest.raises(InputError, match="an image of 900 x 4 cannot be shown"):
-            reasoner.ground([picture(), picture(4, 900)], ["good?", "good?"])
-        assert reasoner.ground([], []) == []
+            reasoner.answer([picture(), picture(4, 900)], ["good?", "good?"])
+        assert reasoner.answer([], []) == []
 
     assert server.requests == []
 

@@ -91,9 +91,9 @@ def test_a_served_model_answers_as_it_does_here(taught: HuggingFaceReasoner) -> 
     questions = [QUESTION] * len(images)
     with serve(Served(taught)) as server:
         reasoner = EndpointReasoner(server.url, "tiny", prompt="brief", resize=TINY, max_tokens=LENGTH)
-        readings = reasoner.ground(images, questions)
+        readings = reasoner.answer(images, questions)
 
-    expected = taught.ground(images, questions)
+    expected = taught.answer(images, questions)
     assert [(r.text, r.answer, r.seen) for r in readings] == [(r.text, r.answer, r.seen) for r in expected]
     # It is the picture that decides.
     assert len({r.text for r in readings}) == len(images)
@@ -105,7 +105,7 @@ def test_the_picture_arrives_as_the_processor_would_have_made_it(tiny_model: Pat
     images = pictures()
     questions = [f"number {n}?" for n in range(len(images))]
     with serve(lambda request, _: completion(request.question)) as server:
-        readings = EndpointReasoner(server.url, "tiny", resize=TINY).ground(images, questions)
+        readings = EndpointReasoner(server.url, "tiny", resize=TINY).answer(images, questions)
 
     arrived = {r.question: r.picture for r in server.requests}
     for question, image, reading in zip(questions, images, readings, strict=True):
@@ -124,7 +124,7 @@ def test_a_long_picture_is_sent_in_a_size_that_the_processor_leaves_alone(
 ) -> None:
     image_processor = load_processor(tiny_model).image_processor
     with serve(lambda *_: completion("x")) as server:
-        (reading,) = EndpointReasoner(server.url, "tiny", resize=TINY).ground([np.zeros(size, np.uint8)], ["?"])
+        (reading,) = EndpointReasoner(server.url, "tiny", resize=TINY).answer([np.zeros(size, np.uint8)], ["?"])
 
     picture = server.requests[0].picture
     assert picture.size == (reading.seen.width, reading.seen.height)

@@ -1,13 +1,17 @@
 """A mask carried from slice to slice follows the structure, and ends where it ends."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medreasoner_monai.segmenters.baselines import EllipseInBox
 from medreasoner_monai.segmenters.carry import Limits, PromptCarrier, carrier_of
-from medreasoner_monai.segmenters.protocol import Prompt
+from medreasoner_monai.segmenters.protocol import Mask, Prompt
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.segmenters.volume import Carried
+from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.task.keypoints import key_points, mask_box
 from tests.segmenters.volumes import organ_volume
 
@@ -83,3 +87,17 @@ def test_a_segmenter_with_a_way_of_its_own_is_asked_itself() -> None:
     follower = Follower()
     assert carrier_of(follower) is follower  # type: ignore[arg-type, comparison-overlap]
     assert isinstance(carrier_of(build("ellipse")), PromptCarrier)
+
+
+def test_a_segmenter_trained_on_boxes_alone_is_sent_no_points() -> None:
+    class BoxOnly(EllipseInBox):
+        prompt_kinds = ("box",)
+
+        def segment(self, embedding: Frame, prompts: Sequence[Prompt]) -> list[Mask]:
+            assert all(p.points is None for p in prompts), "points were sent"
+            return super().segment(embedding, prompts)
+
+    volume, truth = organ_volume(slices=6)
+    prompt = Prompt(mask_box(truth[3]), key_points(truth[3]))
+    result = PromptCarrier(BoxOnly()).carry(volume.__getitem__, 6, 3, prompt, truth[3], lambda _: None)
+    assert result.slices

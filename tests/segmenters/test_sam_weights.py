@@ -73,7 +73,9 @@ def test_weights_and_random_ones_exclude_each_other(weights: Path) -> None:
 
 
 def test_an_unknown_variant_is_refused_with_a_hint() -> None:
-    with pytest.raises(ConfigError, match="no variant 'vitb'; known are vit_b, vit_l, vit_h. Did you mean 'vit_b'?"):
+    with pytest.raises(
+        ConfigError, match="no variant 'vitb'; known are vit_b, vit_l, vit_h, medsam. Did you mean 'vit_b'?"
+    ):
         build("sam", variant="vitb", random=True)
 
 

@@ -13,10 +13,11 @@ from monai.deploy.operators import DICOMDataLoaderOperator
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.bundle.contents import Bundle
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.grounding.outputs import check_folder
-from medreasoner_monai.integrations.monaideploy.asking import Asked, find_bundle, read_asked, usage
 from medreasoner_monai.integrations.monaideploy.operators import SELECTED, GroundingOperator, SeriesSelector
+from medreasoner_monai.integrations.monaideploy.request import Request, find_bundle, read_request, usage
 from medreasoner_monai.task.prompts import check_question
 
 
@@ -29,12 +30,12 @@ class GroundingApplication(Application):  # type: ignore[misc]  # the SDK has no
         Input and output.
     bundle:
         The bundle's folder.
-    asked:
+    request:
         The questions.
     """
 
-    def __init__(self, folder: Path, out: Path, bundle: Path, asked: Asked) -> None:
-        self._folder, self._out, self._bundle, self._asked = folder, out, bundle, asked
+    def __init__(self, folder: Path, out: Path, bundle: Path, request: Request) -> None:
+        self._folder, self._out, self._bundle, self._request = folder, out, bundle, request
         super().__init__()
 
     def compose(self) -> None:
@@ -43,15 +44,22 @@ class GroundingApplication(Application):  # type: ignore[misc]  # the SDK has no
         loader = DICOMDataLoaderOperator(
             self, CountCondition(self, 1), input_folder=self._folder, must_load=False, name="loader"
         )
-        selector = SeriesSelector(self, folder=self._folder, wanted=self._asked.series, name="selector")
+        opened, request = Opened(), self._request
+        selector = SeriesSelector(self, folder=self._folder, opened=opened, wanted=request.series, name="selector")
         grounding = GroundingOperator(
-            self, bundle=self._bundle, folder=self._folder, out=self._out, asked=self._asked, name="grounding"
+            self,
+            bundle=self._bundle,
+            folder=self._folder,
+            opened=opened,
+            out=self._out,
+            request=request,
+            name="grounding",
         )
         self.add_flow(loader, selector, {(loader.output_name, selector.input_name_study_list)})
         self.add_flow(selector, grounding, {(selector.output_name_selected_series, SELECTED)})
 
 
-def prepare(context: AppContext, asked: Asked) -> GroundingApplication:
+def prepare(context: AppContext, request: Request) -> GroundingApplication:
     """The app, once everything that needs no model has been looked at.
 
     Parameters
@@ -67,21 +75,21 @@ def prepare(context: AppContext, asked: Asked) -> GroundingApplication:
     out, bundle = Path(context.output_path), find_bundle(Path(context.model_path))
     Bundle.open(bundle)
     check_folder(out)
-    for question in asked.questions:
+    for question in request.questions:
         check_question(question)
-    return GroundingApplication(Path(context.input_path), out, bundle, asked)
+    return GroundingApplication(Path(context.input_path), out, bundle, request)
 
 
 def main() -> int:
     """Run the app with the process's arguments and variables; its exit code."""
     try:
-        asked, others = read_asked(sys.argv[1:], os.environ)
+        request, others = read_request(sys.argv[1:], os.environ)
         if {"-h", "--help"} & set(others):
             sys.stdout.write(f"{RESEARCH_USE}\n\n{usage()}\n\n")
         context = init_app_context([sys.argv[0], *others])
         # Its operators name what they find odd in a file together with its value.
         logging.getLogger("monai.deploy.operators").setLevel(logging.ERROR)
-        prepare(context, asked).run()
+        prepare(context, request).run()
     except MedReasonerError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -13,10 +13,10 @@ from monai.deploy.operators.dicom_series_selector_operator import DICOMSeriesSel
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.bundle.contents import Bundle
-from medreasoner_monai.dicom.series import choose_series
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.grounding.outputs import write_outputs
-from medreasoner_monai.integrations.monaideploy.asking import Asked
+from medreasoner_monai.integrations.monaideploy.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,14 @@ class SeriesSelector(DICOMSeriesSelectorOperator):  # type: ignore[misc]  # the 
     ----------
     folder:
         The app's input.
+    opened:
+        Reads it; shared with the other operator, so that it is read once.
     wanted:
         Series Instance UID, or its end; None where there is one to choose.
     """
 
-    def __init__(self, *args: Any, folder: Path, wanted: str | None, **kwargs: Any) -> None:
-        self._folder, self._wanted = folder, wanted
+    def __init__(self, *args: Any, folder: Path, opened: Opened, wanted: str | None, **kwargs: Any) -> None:
+        self._folder, self._opened, self._wanted = folder, opened, wanted
         super().__init__(*args, **kwargs)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
@@ -51,9 +53,9 @@ class SeriesSelector(DICOMSeriesSelectorOperator):  # type: ignore[misc]  # the 
         Raises
         ------
         DicomError
-            As :func:`~medreasoner_monai.dicom.series.choose_series`; also if the SDK has not loaded the series.
+            As :meth:`~medreasoner_monai.dicom.found.Found.choose`; also if the SDK has not loaded the series.
         """
-        series = choose_series(self._folder, self._wanted)
+        series = self._opened.open(self._folder).choose(self._wanted)
         for study in dicom_study_list:
             for candidate in study.get_all_series():
                 if str(candidate.SeriesInstanceUID) == series.uid:
@@ -72,12 +74,16 @@ class GroundingOperator(Operator):  # type: ignore[misc]  # the SDK has no type 
         The bundle's folder.
     folder, out:
         The app's input and output.
-    asked:
+    opened:
+        See :class:`SeriesSelector`.
+    request:
         The questions, and how they are asked.
     """
 
-    def __init__(self, *args: Any, bundle: Path, folder: Path, out: Path, asked: Asked, **kwargs: Any) -> None:
-        self._bundle, self._folder, self._out, self._asked = bundle, folder, out, asked
+    def __init__(
+        self, *args: Any, bundle: Path, folder: Path, opened: Opened, out: Path, request: Request, **kwargs: Any
+    ) -> None:
+        self._bundle, self._folder, self._opened, self._out, self._request = bundle, folder, opened, out, request
         super().__init__(*args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -88,9 +94,11 @@ class GroundingOperator(Operator):  # type: ignore[misc]  # the SDK has no type 
         """Ask and write; that nothing was found is an answer, with a report and no SEG."""
         (study,) = op_input.receive(SELECTED)
         (selected,) = study.selected_series
-        series = choose_series(self._folder, selected.selection_name)
-        grounder = Bundle.open(self._bundle).grounder(self._asked.device)
-        result = grounder.ask(series, list(self._asked.questions), slices=self._asked.slices, carry=self._asked.carry)
+        series = self._opened.open(self._folder).choose(selected.selection_name)
+        grounder = Bundle.open(self._bundle).grounder(self._request.device)
+        result = grounder.ground(
+            series, self._request.questions, slices=self._request.slices, carry=self._request.carry
+        )
         outputs = write_outputs(result, self._out)
         for finding in result.findings:
             logger.info("%s: %d voxels on %d slice(s)", finding.status, finding.voxels, len(finding.marked))

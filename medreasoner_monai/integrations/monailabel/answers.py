@@ -9,12 +9,12 @@ from medreasoner_monai.grounding.record import answer_record
 from medreasoner_monai.integrations.monailabel.lattice import Lattice
 
 if TYPE_CHECKING:
-    from medreasoner_monai.grounding.result import GroundedSeries
+    from medreasoner_monai.grounding.result import GroundingResult
 
 LABEL = "answer"
 
 
-def describe(result: GroundedSeries, lattice: Lattice, value: int, seconds: float) -> dict[str, Any]:
+def describe(result: GroundingResult, lattice: Lattice, value: int, seconds: float) -> dict[str, Any]:
     """A result's first finding, flat for a viewer, and the whole record below ``answer``.
 
     ``box`` and ``points`` are those of slice ``slice``, in continuous (column, row) of the DICOM frame, and null where
@@ -22,16 +22,16 @@ def describe(result: GroundedSeries, lattice: Lattice, value: int, seconds: floa
     """
     finding = result.findings[0]
     shown = finding.shown
-    said = shown.grounding
+    region = shown.grounding
     notes = [] if lattice.even else ["slices are unevenly spaced: the label file has them at their mean distance"]
     return {
         "notice": RESEARCH_USE,
         "question": finding.question,
         "status": finding.status,
         "reason": finding.reason,
-        "trace": None if said is None else said.trace,
-        "box": None if said is None else [float(v) for v in said.box.xyxy],
-        "points": None if said is None else [[float(v) for v in point] for point in said.points.xy],
+        "trace": None if region is None else region.trace,
+        "box": None if region is None else [float(v) for v in region.box.xyxy],
+        "points": None if region is None else [[float(v) for v in point] for point in region.points.xy],
         "confidence": shown.confidence,
         "slice": finding.key,
         "sop_instance_uid": result.series.sop_instance_uid(finding.key),

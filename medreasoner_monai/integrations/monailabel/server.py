@@ -17,7 +17,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.bundle.contents import Bundle
-from medreasoner_monai.grounding.session import Grounder
+from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.integrations.monailabel.datastore import SeriesFolders, fetch
 from medreasoner_monai.integrations.monailabel.settings import AppSettings
 from medreasoner_monai.integrations.monailabel.tasks import GroundingTask, RetrainTask

@@ -12,7 +12,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.dicom.series import choose_series
+from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.errors import InputError, MedReasonerError
 from medreasoner_monai.integrations.monailabel.answers import LABEL, describe
 from medreasoner_monai.integrations.monailabel.images import dicom_path
@@ -21,13 +21,13 @@ from medreasoner_monai.integrations.monailabel.lattice import Lattice
 from medreasoner_monai.pipeline.deployments import start_deployment
 
 if TYPE_CHECKING:
-    from medreasoner_monai.grounding.session import Grounder
+    from medreasoner_monai.grounding.grounder import Grounder
 
 Request = Mapping[str, Any]
 
 
 class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type information
-    """Answers ``question`` about a DICOM series; keeps nothing between requests but the loaded models.
+    """Answers ``question`` about a DICOM series; keeps the loaded models between requests, and headers read lately.
 
     Parameters
     ----------
@@ -46,6 +46,7 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
             config={"question": "", "slices": slices, "carry": carry, "series": ""},
         )
         self._grounder = grounder
+        self._opened = Opened()
 
     def is_valid(self) -> bool:
         """A bundle that cannot be opened has stopped the server already."""
@@ -58,8 +59,8 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
         ----------
         request:
             ``image`` and ``question``; ``series`` (a UID, or its end) where the image holds several; ``slices`` and
-            ``carry`` as :meth:`~medreasoner_monai.grounding.session.Grounder.ask` takes them; ``result_extension`` and
-            ``result_compress`` as MONAI Label's clients send them.
+            ``carry`` as :meth:`~medreasoner_monai.grounding.grounder.Grounder.ground` takes them; ``result_extension``
+            and ``result_compress`` as MONAI Label's clients send them.
 
         Raises
         ------
@@ -68,8 +69,9 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
         """
         started = time.perf_counter()
         with as_http():
-            series = choose_series(dicom_path(request.get("image")), str(request.get("series") or "") or None)
-            result = self._grounder().ask(
+            found = self._opened.open(dicom_path(request.get("image")))
+            series = found.choose(str(request.get("series") or "") or None)
+            result = self._grounder().ground(
                 series,
                 [_question(request)],
                 slices=str(request.get("slices") or self.config()["slices"]),

@@ -15,7 +15,7 @@ import numpy as np
 from pydicom.uid import generate_uid
 
 from medreasoner_monai.dicom.series import Series, choose_series
-from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.task.answer import Grounding
 from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
 from medreasoner_monai.task.geometry import Frame
@@ -41,7 +41,7 @@ def reference_masks(folder: Path) -> dict[str, np.ndarray]:
 
 def grounded_reference(
     folder: Path, organs: Sequence[str] = tuple(ORGANS), confidence: float | None = None
-) -> GroundedSeries:
+) -> GroundingResult:
     """Organs of the real CT as findings; the reference masks of liver and heart share a few pixels."""
     series = choose_series(folder)
     masks = reference_masks(folder)
@@ -49,7 +49,7 @@ def grounded_reference(
     engine = Engine("reference masks", digest)
     findings = tuple(_finding(series, masks[name], *ORGANS[name], confidence) for name in organs)
     asked = tuple(range(len(series)))
-    return GroundedSeries(series, findings, Origin(engine, engine, prompt_digest=""), asked)
+    return GroundingResult(series, findings, Origin(engine, engine, prompt_digest=""), asked)
 
 
 def _finding(series: Series, volume: np.ndarray, question: str, category: str, confidence: float | None) -> Finding:

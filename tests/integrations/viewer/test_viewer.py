@@ -19,9 +19,9 @@ from PIL import Image
 from scipy import ndimage
 
 from medreasoner_monai.grounding.outputs import write_outputs
-from medreasoner_monai.grounding.result import GroundedSeries
+from medreasoner_monai.grounding.result import GroundingResult
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series
-from tests.dicom.tools import need_ct
+from tests.dicom.tools import need_ct, paths_of
 from tests.integrations.viewer import ohif, orthanc
 from tests.integrations.viewer.reference import ORGANS, grounded_reference
 from tests.integrations.viewer.serve import serving
@@ -43,11 +43,11 @@ Labels = dict[tuple[str, int], set[tuple[int, bytes]]]
 """By source (SOP Instance UID, frame from 1): segment numbers with their masks, packed; empty ones left out."""
 
 
-def look(result: GroundedSeries, folder: Path, **more: Any) -> dict[str, Any]:
+def look(result: GroundingResult, folder: Path, **more: Any) -> dict[str, Any]:
     """Write, store, open in the browser; pictures lie in ``folder/seen``."""
     outputs = write_outputs(result, folder / "out", **more)
     with orthanc.running(folder / "archive") as archive:
-        archive.store(*dict.fromkeys(result.series.paths), *(p for p in outputs.paths if p.suffix == ".dcm"))
+        archive.store(*dict.fromkeys(paths_of(result.series)), *(p for p in outputs.paths if p.suffix == ".dcm"))
         built = ohif.built()
         assert built is not None
         with serving(built, archive.url) as address:
@@ -75,7 +75,7 @@ def labels_seen(seen: dict[str, Any]) -> Labels:
     return out
 
 
-def labels_wanted(result: GroundedSeries) -> Labels:
+def labels_wanted(result: GroundingResult) -> Labels:
     out: Labels = {}
     for number, finding in enumerate(result.found, 1):
         for index, mask in finding.marked.items():
@@ -101,7 +101,7 @@ def coloured(picture: Path, place: dict[str, Any]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def three_organs(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundedSeries, dict[str, Any], Path]:
+def three_organs(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundingResult, dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("three")
     result = grounded_reference(need_ct())
     return result, look(result, folder), folder / "seen"
@@ -145,7 +145,7 @@ def test_the_report_opens_on_its_slice_with_sizes(three_organs: Any) -> None:
 def test_multi_frame_and_oblique_sources_are_met(kind: str, tmp_path: Path) -> None:
     series = make_series(kind, tmp_path / "in")
     finding = a_finding(series, {0: a_mask(series), 2: a_mask(series, 5, 20)})
-    result = GroundedSeries(series, (finding,), ORIGIN, (0, 2))
+    result = GroundingResult(series, (finding,), ORIGIN, (0, 2))
     seen = look(result, tmp_path)
     assert seen["shown"]["segmentation"] and labels_seen(seen) == labels_wanted(result)
 
@@ -156,18 +156,18 @@ def test_a_label_map_is_shown_too(tmp_path: Path) -> None:
     assert seen["shown"]["segmentation"] and labels_seen(seen) == labels_wanted(result)
 
 
-Made = Callable[[Path], tuple[GroundedSeries, dict[str, str]]]
+Made = Callable[[Path], tuple[GroundingResult, dict[str, str]]]
 
 
-def _fractional(folder: Path) -> tuple[GroundedSeries, dict[str, str]]:
+def _fractional(folder: Path) -> tuple[GroundingResult, dict[str, str]]:
     return grounded_reference(need_ct(), confidence=0.6), {"seg": "fractional"}
 
 
 def _unplaced(kind: str) -> Made:
-    def make(folder: Path) -> tuple[GroundedSeries, dict[str, str]]:
+    def make(folder: Path) -> tuple[GroundingResult, dict[str, str]]:
         series = make_series(kind, folder)
         last = len(series) - 1
-        return GroundedSeries(series, (a_finding(series, {last: a_mask(series)}),), ORIGIN, (last,)), {}
+        return GroundingResult(series, (a_finding(series, {last: a_mask(series)}),), ORIGIN, (last,)), {}
 
     return make
 

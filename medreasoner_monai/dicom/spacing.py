@@ -1,15 +1,13 @@
-"""Where a slice lies and how large its pixels are, with the ground on which that is known."""
+"""How large a pixel is, and on what ground that is known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from pydicom import Dataset
 
-from medreasoner_monai.dicom import placement
-from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom.values import frame_value, vector
 
 Plane = Literal["patient", "detector"]
 _PROJECTION = {"CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"}
@@ -29,12 +27,15 @@ class Spacing:
     plane: Plane = "patient"
 
 
-def in_space(series: Series) -> bool:
-    """Whether all slices have a place in one frame of reference of the patient, which other objects can name."""
-    return series.in_space and bool(series.headers[0].get("FrameOfReferenceUID"))
+def pixel_spacing(header: Dataset, frame: int = 0) -> tuple[float, float] | None:
+    """The attribute Pixel Spacing: mm between rows and between columns, or None where it is not two positive numbers.
+
+    What it is worth depends on the modality; :func:`calibrated_spacing` says.
+    """
+    return _pair(frame_value(header, frame, "PixelMeasuresSequence", "PixelSpacing"))
 
 
-def pixel_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int] | None = None) -> Spacing | None:
+def calibrated_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int] | None = None) -> Spacing | None:
     """How large a pixel is, or None where the file does not say.
 
     Parameters
@@ -47,7 +48,7 @@ def pixel_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int
         ``(x1, y1, x2, y2)`` of what is to be measured, in pixels, ends not included. An ultrasound image has spacing in
         its calibrated regions only (PS3.3 C.8.5.5): it counts when one two-dimensional region holds the whole box.
     """
-    patient = placement.pixel_spacing(header, frame)
+    patient = pixel_spacing(header, frame)
     if header.get("SequenceOfUltrasoundRegions"):
         return _ultrasound(header, box)
     if header.get("Modality") not in _PROJECTION:
@@ -59,12 +60,9 @@ def pixel_spacing(header: Dataset, frame: int = 0, box: tuple[int, int, int, int
     return Spacing(*either, plane="detector") if either else None
 
 
-def _pair(value: Any) -> tuple[float, float] | None:
-    try:
-        row, column = (float(v) for v in value)
-    except (TypeError, ValueError):
-        return None
-    return (row, column) if np.isfinite([row, column]).all() and row > 0 and column > 0 else None
+def _pair(value: object) -> tuple[float, float] | None:
+    pair = vector(value, 2)
+    return None if pair is None or (pair <= 0).any() else (float(pair[0]), float(pair[1]))
 
 
 def _ultrasound(header: Dataset, box: tuple[int, int, int, int] | None) -> Spacing | None:
@@ -80,7 +78,7 @@ def _ultrasound(header: Dataset, box: tuple[int, int, int, int] | None) -> Spaci
             )
             flat = int(region.RegionSpatialFormat) == 1
             units = {int(region.PhysicalUnitsXDirection), int(region.PhysicalUnitsYDirection)}
-            steps = _pair((abs(float(region.PhysicalDeltaY)), abs(float(region.PhysicalDeltaX))))
+            steps = _pair([abs(float(region.PhysicalDeltaY)), abs(float(region.PhysicalDeltaX))])
         except (AttributeError, TypeError, ValueError):
             continue
         if inside and flat and units == {_CENTIMETRES} and steps:

@@ -1,4 +1,4 @@
-"""What is asked of the app: by arguments, or by variables where a package is run without any."""
+"""The request to the app: by arguments, or by variables where a package is run without any."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _HELP = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What to ask; None is what the bundle says."""
+class Request:
+    """The questions and how to ask them; None stands for the bundle's own setting."""
 
     questions: tuple[str, ...]
     series: str | None = None
@@ -31,8 +31,8 @@ class Asked:
     device: str | None = None
 
 
-def read_asked(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Asked, list[str]]:
-    """What is asked, and the arguments that are the SDK's own (``-i``, ``-o``, ``-m``…).
+def read_request(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Request, list[str]]:
+    """The request, and the arguments that are the SDK's own (``-i``, ``-o``, ``-m``…).
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_asked(arguments: Sequence[str], environment: Mapping[str, str]) -> tupl
     questions = tuple(line.strip() for line in (given.pop("question") or "").splitlines() if line.strip())
     if not questions and not {"-h", "--help"} & set(others):
         raise InputError(f'a question is needed: --question "…", or the variable {PREFIX}QUESTION')
-    return Asked(questions, **given), others
+    return Request(questions, **given), others
 
 
 def usage() -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from medreasoner_monai.data.curate_stage import in_val
+from medreasoner_monai.data.pictures import is_plain
 from medreasoner_monai.data.schema import encode_png, read_rows
 from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.errors import InputError
@@ -154,8 +155,7 @@ def _row(where: str, stored: dict[str, Any], model: Model, handed: Handed, answe
 def _png(data: bytes, picture: Image.Image) -> bytes:
     """The stored bytes where they are just this picture, which saves most of the time; else the picture encoded."""
     with Image.open(io.BytesIO(data)) as stored:
-        plain = stored.format == "PNG" and stored.mode in ("L", "RGB") and "transparency" not in stored.info
-        if plain and stored.size == picture.size:
+        if is_plain(stored) and stored.size == picture.size:
             return data
     return encode_png(np.asarray(picture))
 

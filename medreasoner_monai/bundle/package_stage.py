@@ -6,7 +6,6 @@ from typing import Any
 
 from medreasoner_monai.bundle.packaging import NAME, bundle_source, metric_facts, package_bundle
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation
-from medreasoner_monai.evaluation.resolve import weights_digests
 from medreasoner_monai.files import tree_digest
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
@@ -14,6 +13,7 @@ from medreasoner_monai.pipeline.progress import Watch
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.segmenters.registry import identity
 from medreasoner_monai.task.prompts import template
 
 STAGE = Stage(
@@ -47,8 +47,7 @@ def package(
     if surety is not None:
         inputs["confidence"] = surety.artifact
     settings = {
-        "segmenter": chosen,
-        "weights": weights_digests([chosen]),
+        "segmenter": identity(chosen),
         "rewards": suited.digest,
         "template": tree_digest(bundle_source()),
     }

@@ -11,7 +11,7 @@ from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.evaluation.answerers import ModelAnswerer
 from medreasoner_monai.evaluation.metrics import compare, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
-from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
+from medreasoner_monai.evaluation.resolve import segmenters
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
@@ -19,6 +19,7 @@ from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
+from medreasoner_monai.segmenters.registry import identity
 
 STAGE = Stage(
     "evaluate",
@@ -89,7 +90,7 @@ def deciding(context: Context, folder: Path, blank: bool) -> dict[str, Any]:
     return context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
         "model": folder_digest(folder),
         "blank": blank,
-        "weights": weights_digests(context.settings.evaluate.segmenters),
+        "segmenters": [identity(text) for text in context.settings.evaluate.segmenters],
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medreasoner_monai.pipeline.code import code_digest
 from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.segmenters.registry import ENGINES, engine_version
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_suffix(".json")
@@ -25,10 +26,18 @@ def stages() -> dict[str, Stage]:
 
 
 def current() -> dict[str, dict[str, object]]:
-    """Version and code digest of each stage as they are now."""
-    return {
+    """Version and code digest of each stage, and of each segmenter that a config may name, as they are now."""
+    of_stages = {
         name: {"version": stage.version, "code": code_digest(*stage.code)} for name, stage in sorted(stages().items())
     }
+    of_segmenters = {
+        f"segmenter {name}": {
+            "version": engine_version(name),
+            "code": code_digest(*(f"segmenters.{module}" for module in engine.modules)),
+        }
+        for name, engine in sorted(ENGINES.items())
+    }
+    return of_stages | of_segmenters
 
 
 def main() -> None:

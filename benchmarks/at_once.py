@@ -2,8 +2,8 @@
 
     python benchmarks/at_once.py MODEL DATA.parquet [--rounds 3] [--count 4]
 
-MODEL is a model folder or bundle. Both ways are taken by turns; medians, in seconds, and their ratio. All results must be
-the same.
+MODEL is a model folder or bundle. Both ways are taken by turns; medians, in seconds, and their ratio. All results must
+be the same.
 """
 
 from __future__ import annotations

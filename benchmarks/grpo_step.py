@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.settings.loading import load_settings
 from medreasoner_monai.training.launch import METRICS, _environment, read_rows
 
 VARIANTS = {

@@ -20,7 +20,7 @@ from flows.report import report
 from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL
 from medreasoner_monai.report.report_stage import Finished
-from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.settings.loading import load_settings
 from medreasoner_monai.training.preflight import check_run
 
 

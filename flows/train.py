@@ -11,7 +11,7 @@ from flows.curate import curate
 from flows.grpo import grpo
 from flows.merge import merge
 from medreasoner_monai.pipeline.prefect_flow import flow
-from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.settings.loading import load_settings
 from medreasoner_monai.training.preflight import check_training
 
 

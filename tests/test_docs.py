@@ -9,7 +9,8 @@ from textwrap import dedent
 import pytest
 import yaml
 
-from medreasoner_monai.settings.config import Settings, load_settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.loading import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -17,7 +17,8 @@ from medreasoner_monai.pipeline.environment import quiet_environment
 from medreasoner_monai.pipeline.prefect_server import prefect_server, send_last_logs
 from medreasoner_monai.pipeline.progress import Terminal, format_seconds
 from medreasoner_monai.pipeline.workspace import Workspace
-from medreasoner_monai.settings.config import Settings, load_settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.loading import load_settings
 from medreasoner_monai.training.preflight import check_run, check_training
 
 

@@ -98,7 +98,7 @@ def _opened(
     """What both exports begin with."""
     from medreasoner_monai.export.model import Model
     from medreasoner_monai.export.rows import Splits
-    from medreasoner_monai.settings.config import load_settings
+    from medreasoner_monai.settings.loading import load_settings
 
     settings = load_settings(config, overrides or ())
     return settings, Splits.find(data, val, val_share), Model.open(settings.model, model)

@@ -191,7 +191,7 @@ def _registered(space: Workspace, config: Path | None) -> set[str]:
     from medreasoner_monai.pipeline.environment import quiet_environment
     from medreasoner_monai.pipeline.tracking import Tracking
     from medreasoner_monai.registry.promotion import registered_digests
-    from medreasoner_monai.settings.config import load_settings
+    from medreasoner_monai.settings.loading import load_settings
 
     quiet_environment()
     uri = load_settings(config).tracking.mlflow_uri if config else None

@@ -46,7 +46,7 @@ def train(
 
         typer.echo(str(run_training(config, workspace, overrides, live=not plain and sys.stderr.isatty())))
         return
-    from medreasoner_monai.settings.config import load_settings
+    from medreasoner_monai.settings.loading import load_settings
     from medreasoner_monai.training.plan import plan
 
     found = plan(load_settings(config, overrides), workspace, here=False)

@@ -16,7 +16,8 @@ from medreasoner_monai.pipeline.stage import Stage, run_stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.pipeline.workspace import Workspace
-from medreasoner_monai.settings.config import Settings, load_settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.loading import load_settings
 
 _terminal: Terminal | None = None
 

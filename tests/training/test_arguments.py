@@ -12,7 +12,8 @@ import pytest
 from trl import GRPOConfig, SFTConfig
 
 from medreasoner_monai.rewards import suite
-from medreasoner_monai.settings.config import Settings, load_settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.loading import load_settings
 from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings, LoraSettings
 from medreasoner_monai.training.arguments import grpo_arguments, lora_config, sft_arguments
 

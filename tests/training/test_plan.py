@@ -15,7 +15,7 @@ from medreasoner_monai.cli.app import app
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.reasoners.folder import load_processor
-from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.settings.loading import load_settings
 from medreasoner_monai.training import checks
 from medreasoner_monai.training.plan import Plan, plan
 from tests.samples import sample

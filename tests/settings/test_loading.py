@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.settings.config import ParquetSource, PhantomSource, Settings, load_settings
+from medreasoner_monai.settings.config import ParquetSource, PhantomSource, Settings
+from medreasoner_monai.settings.loading import load_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

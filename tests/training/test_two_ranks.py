@@ -203,6 +203,9 @@ def test_the_cold_start_is_spread_too(tiny_model: Path, data: Path, tmp_path: Pa
         deepspeed={"processes": 2, "zero_stage": 3},
     )  # fmt: skip
     finish(spec(SFT, tiny_model, data, tmp_path / "two", settings))
+    metrics = (tmp_path / "two" / METRICS).read_bytes()
+    finish(spec(SFT, tiny_model, data, tmp_path / "two", settings))  # killed while the stage was saving
+    assert (tmp_path / "two" / METRICS).read_bytes() == metrics
     alone = settings.model_copy(update={"deepspeed": None})
     finish(spec(SFT, tiny_model, data, tmp_path / "one", alone))
     for step, row in curve(tmp_path / "one").items():

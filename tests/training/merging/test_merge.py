@@ -16,7 +16,7 @@ from medreasoner_monai.errors import ArtifactError, InputError
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.store import Store
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, read_note, write_note
-from medreasoner_monai.training.merging.merge import merge_to
+from medreasoner_monai.training.merging.merge import merge_into, merge_to
 from medreasoner_monai.training.merging.model import check_weights, write_weights
 from medreasoner_monai.training.merging.probe import make_probe
 from medreasoner_monai.training.merging.recognise import open_source
@@ -51,6 +51,22 @@ def test_folder_is_an_artifact_that_loads_and_says_what_it_is(
     assert "# out\n" in card
     assert "Research use only" in card
     assert {p.stat().st_mode & 0o777 for p in out.iterdir()} == {(out / "config.json").stat().st_mode & 0o777}
+
+
+def test_a_merge_into_what_a_killed_one_left_ends_the_same(
+    tiny_model: Path, saved_by_one_rank: Save, tmp_path: Path
+) -> None:
+    shards = saved_by_one_rank(state(tiny_model))
+    folders = [tmp_path / name for name in ("undisturbed", "killed")]
+    for out in folders:
+        out.mkdir()
+        merge_into(out, shards, base=tiny_model, name="model")
+    weights = folders[1] / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])  # as it is in the middle of the write
+    (folders[1] / "README.md").unlink()
+    merge_into(folders[1], shards, base=tiny_model, name="model")
+    undisturbed, killed = ({p.name: p.read_bytes() for p in out.iterdir()} for out in folders)
+    assert killed == undisturbed
 
 
 def test_nothing_is_overwritten(tiny_model: Path, saved_by_one_rank: Save, tmp_path: Path) -> None:

@@ -35,11 +35,13 @@ LEASE = 120.0
 """Seconds without a beat of the driver after which a rank ends."""
 GONE = 10.0
 """Seconds without a beat after which a rank on another machine counts as ended."""
+UNSEEN = 30.0
+"""Seconds that a rank waits for a file that it cannot read: storage may be away, or show a new file late."""
 PATIENCE = 120.0
 """Seconds that a driver waits for ranks of another attempt."""
 SUPERSEDED = 75
 """Exit code of a rank that ended because its attempt had."""
-_SIZE = 256
+_SIZE = 512
 _CLOSED = "closed"
 
 
@@ -164,11 +166,9 @@ class Membership:
 
     def check(self) -> None:
         """End the process if the folder is not its attempt's any more."""
-        for _ in range(5):
-            found = _read(self.file)
-            if found is not None:
-                break
-            time.sleep(0.05)  # met in the middle of a write
+        started = time.monotonic()
+        while (found := _read(self.file)) is None and time.monotonic() - started < UNSEEN:
+            time.sleep(0.05)  # most likely met in the middle of a write
         if found is None or found["id"] != self.attempt:
             self.leave("this training has ended, or another attempt at it has begun")
 

@@ -188,3 +188,17 @@ def test_ranks_of_an_attempt_that_has_ended_end_with_it(start: Start, tmp_path: 
     driver.send_signal(signal.SIGTERM)  # the launcher ends; what it has started elsewhere does not
     driver.communicate(timeout=30)
     wait_for(lambda: not running(rank))
+
+
+def test_a_rank_waits_for_storage_that_is_away_for_a_moment(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    driver, rank = start(job(folder))
+    here, away = folder / attempt.ATTEMPT, folder / "away"
+    here.rename(away)
+    time.sleep(0.5)  # less than a beat of the driver, which would write it anew
+    rows = len(read_rows(folder / METRICS))
+    if away.exists() and not here.exists():
+        away.rename(here)
+    wait_for(lambda: len(read_rows(folder / METRICS)) > rows)
+    assert running(rank)
+    kill(driver)

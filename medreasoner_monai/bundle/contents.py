@@ -35,12 +35,12 @@ class Bundle:
         Raises
         ------
         InputError
-            If it is no bundle of ours, or has no model in it (the bundle's source, not a packaged one).
+            If it is not a bundle of ours, or has no model in it (the bundle's source, not a packaged one).
         """
         root = Path(root)
         if not is_bundle(root):
             raise InputError(
-                f"{root} is no bundle: it has no {CONFIG}; give the folder that `medreasoner package` made"
+                f"{root} is not a bundle: it has no {CONFIG}; give the folder that `medreasoner package` made"
             )
         if not (root / MODEL).is_dir():
             raise InputError(f"{root} has no model under {MODEL}; fill it with `medreasoner package`")

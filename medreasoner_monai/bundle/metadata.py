@@ -91,11 +91,13 @@ def check_metadata(content: Mapping[str, Any]) -> str:
     if metadata.version not in metadata.changelog:
         raise ArtifactError(f"metadata.json: version {metadata.version} is not in the changelog; add what is new in it")
     other = []
-    for name, wanted in metadata.required_packages_version.items():
+    for name, required in metadata.required_packages_version.items():
         try:
             found = version(name)
         except PackageNotFoundError:
-            raise ArtifactError(f"{name}, which the bundle needs, is not installed; install {name}=={wanted}") from None
-        if found != wanted:
-            other.append(f"{name} {found} (made with {wanted})")
+            raise ArtifactError(
+                f"{name}, which the bundle needs, is not installed; install {name}=={required}"
+            ) from None
+        if found != required:
+            other.append(f"{name} {found} (made with {required})")
     return f"version {metadata.version}; " + (f"other versions: {', '.join(other)}" if other else "packages as noted")

@@ -86,13 +86,13 @@ def package_bundle(model_dir: Path, out_dir: Path, facts: Mapping[str, Any], *, 
     Raises
     ------
     InputError
-        If ``model_dir`` is no model folder, a fact is unknown, or the segmenter or its weights are.
+        If ``model_dir`` is not a model folder, a fact is unknown, or the segmenter or its weights are.
     """
     for key in facts:
         if key not in FACTS:
             raise InputError(f"unknown fact {key!r} for the bundle.{nearest(key, FACTS)} Known: {', '.join(FACTS)}")
     if not (model_dir / "config.json").is_file():
-        raise InputError(f"{model_dir} is no model folder: it has no config.json; merge the checkpoint first")
+        raise InputError(f"{model_dir} is not a model folder: it has no config.json; merge the checkpoint first")
     known = {**FACTS, **facts}
     source = bundle_source()
     for part in ("configs", "docs", "models"):

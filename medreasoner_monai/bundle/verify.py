@@ -66,7 +66,7 @@ def verify_bundle(
     Raises
     ------
     InputError
-        If it is no bundle at all, or has no model in it.
+        If it is not a bundle at all, or has no model in it.
     """
     bundle = Bundle.open(root)
     checks: list[tuple[str, Callable[[], str]]] = [

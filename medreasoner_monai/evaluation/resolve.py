@@ -56,7 +56,7 @@ class Data:
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
         except ValueError as error:  # pyarrow's errors are its kind
-            raise InputError(f"{path} is no parquet file ({error})") from None
+            raise InputError(f"{path} is not a Parquet file ({error})") from None
 
     def samples(self) -> Iterator[Sample]:
         """The good ones, in order."""

@@ -112,9 +112,9 @@ def questions_with(texts: Sequence[str], categories: Sequence[str]) -> tuple[Que
     Raises
     ------
     InputError
-        If there are categories, but not one a question; if one is unknown, or a question cannot be asked.
+        If there are categories, but not one per question; if one is unknown, or a question cannot be asked.
     """
     if categories and len(categories) != len(texts):
-        raise InputError(f"{len(texts)} question(s) and {len(categories)} categories are given; give one a question")
+        raise InputError(f"{len(texts)} question(s) and {len(categories)} categories are given; give one per question")
     names: Sequence[str | None] = categories or [None] * len(texts)
     return check_questions([Question(text, name or None) for text, name in zip(texts, names, strict=True)])

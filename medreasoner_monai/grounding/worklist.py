@@ -109,11 +109,11 @@ def run_worklist(
 ) -> list[Outcome]:
     """Ground every study into ``out/<id>``; what an earlier run finished with the same models and request is kept.
 
-    ``worklist.jsonl`` grows by a line a study while it runs; ``worklist.csv`` is written at the end.
+    ``worklist.jsonl`` grows by a line per study while it runs; ``worklist.csv`` is written at the end.
 
     Returns
     -------
-    One an item, in order.
+    One per item, in order.
 
     Raises
     ------
@@ -186,7 +186,9 @@ def _one(
 def _item(row: dict[str, str], number: str, base: Path, settings: GroundingSettings) -> Item:
     id_ = row.get("id") or number
     if not _ID.fullmatch(id_):
-        return Item(number, None, settings, "its id is no plain file name: letters, digits, dot, dash and underscore")
+        return Item(
+            number, None, settings, "its id is not a plain file name: letters, digits, dot, dash and underscore"
+        )
     if not row.get("dicom") or not row.get("question"):
         return Item(id_, None, settings, "dicom or question is empty")
     try:

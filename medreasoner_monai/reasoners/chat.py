@@ -60,7 +60,7 @@ class ChatService:
     Raises
     ------
     InputError
-        If the address is none, or carries credentials; if the variable is not set, or holds no key.
+        If it is not an address, or carries credentials; if the variable is not set, or does not hold a key.
     """
 
     def __init__(self, url: str, *, key_variable: str | None = None, patience: Patience = PATIENCE) -> None:
@@ -89,7 +89,7 @@ class ChatService:
         InputError
             If the service refuses the key, the model or the request.
         EndpointError
-            If it stays away, or what it sends is no chat completion.
+            If it stays away, or what it sends is not a chat completion.
         """
         for attempt in range(self.patience.tries):
             asked = 0.0
@@ -124,7 +124,7 @@ class ChatService:
             return [_content(choice["message"].get("content")) for choice in (first, *rest)]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise EndpointError(
-                f"{self.url} answered with something that is no chat completion; is it an OpenAI-compatible service?"
+                f"{self.url} answered with something that is not a chat completion; is it an OpenAI-compatible service?"
             ) from None
 
     def _refusal(self, client: httpx.Client, response: httpx.Response, model: str) -> InputError:
@@ -169,7 +169,7 @@ def _address(text: str) -> httpx.URL:
         raise InputError("the endpoint's address cannot be read; it looks like https://host:8000/v1") from None
     bare = httpx.URL(scheme=url.scheme, host=url.host, port=url.port, path=url.path.rstrip("/"))
     if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
-        raise InputError(f"{bare} is no address of an endpoint; it looks like https://host:8000/v1")
+        raise InputError(f"{bare} is not the address of an endpoint; it looks like https://host:8000/v1")
     if url.userinfo or url.query or url.fragment:
         raise InputError(
             f"the address {bare} was given with a user name, password, query or fragment; leave them out and name an "
@@ -183,7 +183,7 @@ def _key(variable: str) -> str:
     if not key:
         raise InputError(f"the environment variable {variable} is not set or empty; it should hold the endpoint's key")
     if not (key.isascii() and key.isprintable()):
-        raise InputError(f"what {variable} holds is no key: it has characters that a header cannot carry")
+        raise InputError(f"what {variable} holds is not a key: it has characters that a header cannot carry")
     return key
 
 

@@ -173,7 +173,7 @@ class EndpointReasoner:
         InputError
             If an image or question cannot be used, or the endpoint refuses key, model or request.
         EndpointError
-            If the endpoint stays away, or what it sends is no chat completion.
+            If the endpoint stays away, or what it sends is not a chat completion.
         """
         return [readings[0] for readings in self._read_all(images, questions, 1, {"temperature": 0})]
 

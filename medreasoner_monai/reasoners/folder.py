@@ -29,7 +29,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder} is no model folder: it has no config.json") from None
+        raise InputError(f"{folder} is not a model folder: it has no config.json") from None
     except ValueError as error:
         raise InputError(f"{folder / 'config.json'} cannot be read: {error}") from None
     architectures = config.get("architectures") or ["(none)"]

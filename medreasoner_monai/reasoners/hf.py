@@ -107,7 +107,7 @@ class HuggingFaceReasoner:
     def sample(
         self, images: Sequence[Image], questions: Sequence[str], count: int, *, temperature: float, seed: int
     ) -> list[list[Reading]]:
-        """``count`` readings a question, drawn at ``temperature``; the same seed and batch draw the same."""
+        """``count`` readings per question, drawn at ``temperature``; the same seed and batch draw the same."""
         import torch
 
         self._check(images, questions)

@@ -78,7 +78,7 @@ def build(text: str, options: ReasonerOptions | None = None) -> Reasoner:
     Raises
     ------
     InputError
-        If there is nothing of that name, or it is no model folder; a ``ConfigError`` if an endpoint's model is not
+        If there is nothing of that name, or it is not a model folder; a ``ConfigError`` if an endpoint's model is not
         named, or there is no such prompt template or reader.
     ArtifactError
         If a bundle's file is missing or has changed.

@@ -4,9 +4,9 @@ The weights are yours to give, as a ``.pth`` file in the original layout: SAM's 
 kin, or ``medsam_vit_b.pth``. MedSAM is the same model with other weights; it was trained with boxes on pictures of 1024
 pixels, so only its masks from a box mean something.
 
-Pictures and prompts are treated as the package's ``SamPredictor`` treats them, and one mask a prompt is asked for: what
-published evaluations do. Coordinates are handed on as they are, although SAM counts from pixel centres and this project
-from pixel corners; the half pixel between them is left as those evaluations have it.
+Pictures and prompts are treated as the package's ``SamPredictor`` treats them, and one mask per prompt is asked for,
+as published evaluations do. Coordinates are handed on as they are, although SAM counts from pixel centres and this
+project from pixel corners; the half pixel between them is left as those evaluations have it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The weights are yours to give: a ``.pt`` of the original release or of MedSAM2, or a folder as transformers saves it;
 :mod:`~medreasoner_monai.segmenters.sam2_weights` reads them.
 
-Pictures and prompts are treated as the original's ``SAM2ImagePredictor`` treats them, asked for one mask a prompt
+Pictures and prompts are treated as the original's ``SAM2ImagePredictor`` treats them, asked for one mask per prompt
 (``multimask_output`` off): what its authors advise where a prompt is clear, as a box or two points are. Where that mask
 is not stable the original gives the best of its three masks for unclear prompts, and so does this. Coordinates are
 handed on as they are; the half pixel between the two ways of counting is left as published evaluations have it.

@@ -186,11 +186,13 @@ def fill(model: Any, state: Mapping[str, Any], path: Path, what: str, hint: str)
     ConfigError
         If a weight is missing, too many, or of another shape.
     """
-    wanted = model.state_dict()
+    expected = model.state_dict()
     wrong = {
-        "it lacks": [name for name in wanted if name not in state],
-        "it should not have": [name for name in state if name not in wanted],
-        "of another shape is": [name for name in wanted if name in state and state[name].shape != wanted[name].shape],
+        "it lacks": [name for name in expected if name not in state],
+        "it should not have": [name for name in state if name not in expected],
+        "of another shape is": [
+            name for name in expected if name in state and state[name].shape != expected[name].shape
+        ],
     }
     faults = [f"{fault} {_first(names)}" for fault, names in wrong.items() if names]
     if faults:

@@ -127,7 +127,7 @@ def test_changed_weights_are_noticed(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no bundle"):
+    with pytest.raises(InputError, match="is not a bundle"):
         Bundle.open(tmp_path)
     with pytest.raises(InputError, match="has no model under models/reasoner"):
         Bundle.open(bundle_source())

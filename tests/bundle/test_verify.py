@@ -75,7 +75,7 @@ def test_damage_is_named_and_the_other_checks_go_on(
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no bundle"):
+    with pytest.raises(InputError, match="is not a bundle"):
         verify_bundle(tmp_path)
 
 

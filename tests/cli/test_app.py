@@ -85,7 +85,7 @@ def test_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "o"),
     )
-    assert "no bundle" in said
+    assert "is not a bundle" in said
     assert not (tmp_path / "o").exists()
 
 

@@ -168,7 +168,7 @@ def test_what_is_no_evaluation_or_reasoner_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--model"):
         build_answerer("http://127.0.0.1:9/v1")
     (tmp_path / "x.parquet").write_text("no")
-    with pytest.raises(InputError, match="no parquet"):
+    with pytest.raises(InputError, match="not a Parquet file"):
         Data.open(tmp_path / "x.parquet")
 
 

@@ -53,7 +53,7 @@ def test_bad_studies_are_told_and_the_rest_are_done(folder: Path) -> None:
     reasons = {d.id: d.reason for d in results}
     assert "truncated" in reasons["b"] and "no such file" in reasons["c"] and "is empty" in reasons["d"]
     assert "slice 9 is asked for" in reasons["e"] and "auto, all, or" in reasons["f"]
-    assert "no plain file name" in reasons["0008"] and "Did you mean 'liver'" in reasons["g"]
+    assert "not a plain file name" in reasons["0008"] and "Did you mean 'liver'" in reasons["g"]
     assert not (folder / "up").exists()
 
     answer = json.loads((folder / "out/a/answer.json").read_text())

@@ -41,7 +41,7 @@ def test_the_dicom_folder_beside_an_archives_volume_is_read(tmp_path: Path) -> N
     [
         ("", "must be a DICOM series"),
         (None, "must be a DICOM series"),
-        ("liver.nii.gz", "liver.nii.gz is no DICOM file"),
+        ("liver.nii.gz", "liver.nii.gz is not a DICOM file"),
         ("nowhere", "neither in the datastore nor a path"),
     ],
 )

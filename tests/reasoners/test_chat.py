@@ -118,7 +118,7 @@ def test_one_failure_ends_the_others() -> None:
 def test_what_is_no_completion_is_refused(body: Any) -> None:
     with (
         serve(lambda *_: Reply(200, body)) as server,
-        pytest.raises(EndpointError, match="no chat completion; is it an OpenAI-compatible service"),
+        pytest.raises(EndpointError, match="not a chat completion; is it an OpenAI-compatible service"),
     ):
         EndpointReasoner(server.url, "tiny").answer([PICTURE], ["?"])
 
@@ -169,7 +169,9 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch, capl
     assert reasoner.digest == bare.digest
 
 
-@pytest.mark.parametrize(("value", "message"), [(None, "KEY is not set or empty"), ("a\u00e9", "KEY holds is no key")])
+@pytest.mark.parametrize(
+    ("value", "message"), [(None, "KEY is not set or empty"), ("a\u00e9", "KEY holds is not a key")]
+)
 def test_a_key_that_cannot_be_sent_is_refused(monkeypatch: pytest.MonkeyPatch, value: str | None, message: str) -> None:
     monkeypatch.delenv("KEY", raising=False)
     if value is not None:
@@ -181,10 +183,10 @@ def test_a_key_that_cannot_be_sent_is_refused(monkeypatch: pytest.MonkeyPatch, v
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("localhost:8000/v1", "is no address of an endpoint; it looks like"),
-        ("ftp://host/v1", "is no address of an endpoint; it looks like"),
+        ("localhost:8000/v1", "is not the address of an endpoint; it looks like"),
+        ("ftp://host/v1", "is not the address of an endpoint; it looks like"),
         ("http://host:port/v1", "address cannot be read"),
-        ("http://host:80000/v1", "is no address of an endpoint; it looks like"),
+        ("http://host:80000/v1", "is not the address of an endpoint; it looks like"),
         ("http://me:sesame@host/v1", "http://host/v1 was given with a user name"),
         ("http://host/v1?key=sesame", "http://host/v1 was given with a user name, password, query"),
     ],

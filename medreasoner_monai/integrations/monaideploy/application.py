@@ -45,7 +45,7 @@ class GroundingApplication(Application):  # type: ignore[misc]  # the SDK has no
             self, CountCondition(self, 1), input_folder=self._folder, must_load=False, name="loader"
         )
         opened, request = Opened(), self._request
-        selector = SeriesSelector(self, folder=self._folder, opened=opened, wanted=request.series, name="selector")
+        selector = SeriesSelector(self, folder=self._folder, opened=opened, uid=request.series, name="selector")
         grounding = GroundingOperator(
             self,
             bundle=self._bundle,

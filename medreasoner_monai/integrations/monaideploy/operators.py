@@ -32,12 +32,12 @@ class SeriesSelector(DICOMSeriesSelectorOperator):  # type: ignore[misc]  # the 
         The app's input.
     opened:
         Reads it; shared with the other operator, so that it is read once.
-    wanted:
+    uid:
         Series Instance UID, or its end; None where there is one to choose.
     """
 
-    def __init__(self, *args: Any, folder: Path, opened: Opened, wanted: str | None, **kwargs: Any) -> None:
-        self._folder, self._opened, self._wanted = folder, opened, wanted
+    def __init__(self, *args: Any, folder: Path, opened: Opened, uid: str | None, **kwargs: Any) -> None:
+        self._folder, self._opened, self._uid = folder, opened, uid
         super().__init__(*args, **kwargs)
 
     def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
@@ -55,7 +55,7 @@ class SeriesSelector(DICOMSeriesSelectorOperator):  # type: ignore[misc]  # the 
         DicomError
             As :meth:`~medreasoner_monai.dicom.found.Found.choose`; also if the SDK has not loaded the series.
         """
-        series = self._opened.open(self._folder).choose(self._wanted)
+        series = self._opened.open(self._folder).choose(self._uid)
         for study in dicom_study_list:
             for candidate in study.get_all_series():
                 if str(candidate.SeriesInstanceUID) == series.uid:

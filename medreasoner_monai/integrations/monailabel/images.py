@@ -34,8 +34,8 @@ def dicom_path(image: object) -> Path:
         folder = path.with_name(path.name[: -len(suffix)])
         if not folder.is_dir():
             raise InputError(
-                f"{path.name} is no DICOM file: masks, reports and provenance refer to DICOM images. Serve the series "
-                "from a DICOMweb archive, or put its DICOM files into a folder below the studies"
+                f"{path.name} is not a DICOM file: masks, reports and provenance refer to DICOM images. Serve the "
+                "series from a DICOMweb archive, or put its DICOM files into a folder below the studies"
             )
         return folder
     if not path.exists():

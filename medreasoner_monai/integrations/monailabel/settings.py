@@ -45,7 +45,7 @@ class AppSettings(BaseModel):
         Raises
         ------
         ConfigError
-            If the bundle is not named or is none, or a name is unknown.
+            If no bundle is named, or a name is unknown.
         """
         given = {name: value for name, value in conf.items() if name not in _OF_THE_SERVER}
         for name in given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -66,6 +67,7 @@ def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) 
     space = Workspace(workspace)
     with space.held():
         pass  # Refuse at once; the flow takes hold of it again for as long as it works.
+    logging.raiseExceptions = False  # Prefect would print an error for every line that a lost server does not take
     quiet_environment(None if settings.tracking.prefect_api_url else space.prefect_home)
     console = Console(stderr=True)
     console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)

@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from medreasoner_monai.errors import DiskFullError, MedReasonerError
+from medreasoner_monai.errors import DiskFullError, MedReasonerError, StageFailedError
 
+LEAST_ROOM = 1_000_000
+"""Bytes below which a disk counts as full when something on it failed without a word."""
 # Arrow, Rust (safetensors, tokenizers), SQLite and a worker's last words carry no errno; torch says even less.
 _FULL = re.compile(
     r"No space left on device|os error 28\b|Errno 28\b|database or disk is full|Disk quota exceeded"
@@ -37,7 +39,9 @@ def explain_error(error: BaseException, folder: Path | None = None, doing: str =
     for cause in causes(error):
         if isinstance(cause, DiskFullError):
             return cause
-        if is_disk_full(cause):
+        # A worker may find no room for its last words either.
+        silent = isinstance(cause, StageFailedError) and folder is not None and _free(folder) < LEAST_ROOM
+        if silent or is_disk_full(cause):
             return DiskFullError(_full(cause, folder, doing))
     return error if isinstance(error, MedReasonerError) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import tempfile
 from collections.abc import Callable
 from itertools import islice
@@ -31,6 +32,7 @@ def flush(
     """
     if not spool.pending:
         return True
+    outside = sys.exception()
     if not now and not store.due:
         return False
     try:
@@ -41,8 +43,8 @@ def flush(
         if not store.failing:
             store.failing = True
             warn(
-                f"MLflow at {store.shown} does not take what is tracked ({reason(error)}); the run goes on, and what "
-                f"was not sent waits in {spool.folder} until MLflow answers again"
+                f"MLflow at {store.shown} does not take what is tracked ({reason(error, outside)}); the run goes on, "
+                f"and what was not sent waits in {spool.folder} until MLflow answers again"
             )
         log.debug("MLflow", exc_info=error)
         return False
@@ -52,10 +54,10 @@ def flush(
     return True
 
 
-def reason(error: BaseException) -> str:
-    """The innermost cause of an error in one short line."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
+def reason(error: BaseException, outside: BaseException | None = None) -> str:
+    """The innermost cause of an error in one short line; ``outside`` was being handled before and is no cause."""
+    while (deeper := error.__cause__ or error.__context__) is not None and deeper is not outside:
+        error = deeper
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}" if lines[0] else type(error).__name__
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from medreasoner_monai.errors import DiskFullError, MedReasonerError, StageFailedError
 
+_GO_ON = "make room, then the same command goes on from here"
 LEAST_ROOM = 1_000_000
 """Bytes below which a disk counts as full when something on it failed without a word."""
 # Arrow, Rust (safetensors, tokenizers), SQLite and a worker's last words carry no errno; torch says even less.
@@ -75,8 +76,10 @@ def _full(error: BaseException, folder: Path | None, doing: str) -> str:
     named = error.filename2 or error.filename if isinstance(error, OSError) else None
     if isinstance(named, str):
         return _message(Path(named).parent, f"{doing + ', ' if doing else ''}writing {Path(named).name}")
-    places = [place for place in (folder, Path(tempfile.gettempdir())) if place is not None]
-    return _message(min(places, key=_free), doing)
+    if folder is None:
+        said = (str(error).strip().splitlines() or [""])[0][:160]
+        return f"a disk is full ({said}); {_GO_ON}"
+    return _message(min(folder, Path(tempfile.gettempdir()), key=_free), doing)
 
 
 def _free(place: Path) -> int:
@@ -91,10 +94,7 @@ def _existing(place: Path) -> Path:
 def _message(place: Path, doing: str) -> str:
     usage = shutil.disk_usage(_existing(place))
     during = f" ({doing})" if doing else ""
-    return (
-        f"the disk of {place} is full{during}: {_size(usage.free)} of {_size(usage.total)} are free; make room, then "
-        "the same command goes on from here"
-    )
+    return f"the disk of {place} is full{during}: {_size(usage.free)} of {_size(usage.total)} are free; {_GO_ON}"
 
 
 def _size(count: float) -> str:

@@ -103,6 +103,10 @@ def test_a_full_disk_is_known_whoever_writes(write: Callable[[Path], None], full
 def test_a_workers_last_words_count() -> None:
     failed = StageFailedError("grpo_worker ended with exit code 1: OSError: [Errno 28] No space left on device (x.log)")
     assert isinstance(explain_error(failed, Path("/tmp")), DiskFullError)
+    # Nobody knows where: the words themselves are the best there is.
+    assert str(explain_error(OSError(errno.ENOSPC, "No space left on device"))) == (
+        "a disk is full ([Errno 28] No space left on device); make room, then the same command goes on from here"
+    )
 
 
 def test_a_worker_that_found_no_room_for_its_last_words_counts(small_disk: Callable[[int], Path]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +16,7 @@ from rich.table import Table
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.pipeline.environment import quiet_environment
+from medreasoner_monai.pipeline.explain import explain_error
 from medreasoner_monai.pipeline.prefect_server import prefect_server, send_last_logs
 from medreasoner_monai.pipeline.progress import Terminal, format_seconds
 from medreasoner_monai.pipeline.workspace import Workspace
@@ -41,7 +44,7 @@ def run_chain(
     settings = load_settings(config, overrides)
     check_run(settings, workspace)
     started = time.monotonic()
-    with _prepared(settings, config, workspace, live=live) as (console, space):
+    with _explained(workspace), _prepared(settings, config, workspace, live=live) as (console, space):
         from flows.retrain import retrain
 
         summary: dict[str, Any] = retrain(config, space.root, overrides, fresh, reason)
@@ -59,7 +62,7 @@ def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, l
     """
     settings = load_settings(config, overrides)
     check_training(settings, workspace)
-    with _prepared(settings, config, workspace, live=live) as (_, space):
+    with _explained(workspace), _prepared(settings, config, workspace, live=live) as (_, space):
         from flows.train import train
 
         return train(config, space.root, overrides)
@@ -69,6 +72,7 @@ def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, l
 def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) -> Iterator[tuple[Console, Workspace]]:
     """The workspace free, Prefect running, progress shown."""
     space = Workspace(workspace)
+    logging.raiseExceptions = False  # Prefect would print an error for every line that a lost server does not take
     quiet_environment(None if settings.tracking.prefect_api_url else space.prefect_home)
     console = Console(stderr=True)
     console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)
@@ -83,9 +87,36 @@ def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) 
             terminal = Terminal()
             show_on(terminal)
             stack.enter_context(terminal.progress)
+            stack.enter_context(_lines_above_bars())
             stack.callback(show_on, None)
         stack.callback(send_last_logs)
         yield console, space
+
+
+@contextmanager
+def _lines_above_bars() -> Iterator[None]:
+    """Log lines go through the standard error that the bars have taken over, which puts them above."""
+    handlers = [h for h in logging.getLogger("medreasoner").handlers if type(h) is logging.StreamHandler]
+    before = [(handler, handler.stream) for handler in handlers]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler, stream in before:
+            handler.setStream(stream)
+
+
+@contextmanager
+def _explained(workspace: Path) -> Iterator[None]:
+    """An error that comes from a full disk says which."""
+    try:
+        yield
+    except Exception as error:
+        known = explain_error(error, workspace)
+        if known is None or known is error:
+            raise
+        raise known from error
 
 
 def tell(console: Console, summary: dict[str, Any], workspace: Path, seconds: float) -> None:

@@ -9,8 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from medreasoner_monai.errors import DiskFullError, MedReasonerError
+from medreasoner_monai.errors import DiskFullError, MedReasonerError, StageFailedError
 
+_GO_ON = "make room, then the same command goes on from here"
+LEAST_ROOM = 1_000_000
+"""Bytes below which a disk counts as full when something on it failed without a word."""
 # Arrow, Rust (safetensors, tokenizers), SQLite and a worker's last words carry no errno; torch says even less.
 _FULL = re.compile(
     r"No space left on device|os error 28\b|Errno 28\b|database or disk is full|Disk quota exceeded"
@@ -37,7 +40,9 @@ def explain_error(error: BaseException, folder: Path | None = None, doing: str =
     for cause in causes(error):
         if isinstance(cause, DiskFullError):
             return cause
-        if is_disk_full(cause):
+        # A worker may find no room for its last words either.
+        silent = isinstance(cause, StageFailedError) and folder is not None and _free(folder) < LEAST_ROOM
+        if silent or is_disk_full(cause):
             return DiskFullError(_full(cause, folder, doing))
     return error if isinstance(error, MedReasonerError) else None
 
@@ -71,8 +76,10 @@ def _full(error: BaseException, folder: Path | None, doing: str) -> str:
     named = error.filename2 or error.filename if isinstance(error, OSError) else None
     if isinstance(named, str):
         return _message(Path(named).parent, f"{doing + ', ' if doing else ''}writing {Path(named).name}")
-    places = [place for place in (folder, Path(tempfile.gettempdir())) if place is not None]
-    return _message(min(places, key=_free), doing)
+    if folder is None:
+        said = (str(error).strip().splitlines() or [""])[0][:160]
+        return f"a disk is full ({said}); {_GO_ON}"
+    return _message(min(folder, Path(tempfile.gettempdir()), key=_free), doing)
 
 
 def _free(place: Path) -> int:
@@ -87,10 +94,7 @@ def _existing(place: Path) -> Path:
 def _message(place: Path, doing: str) -> str:
     usage = shutil.disk_usage(_existing(place))
     during = f" ({doing})" if doing else ""
-    return (
-        f"the disk of {place} is full{during}: {_size(usage.free)} of {_size(usage.total)} are free; make room, then "
-        "the same command goes on from here"
-    )
+    return f"the disk of {place} is full{during}: {_size(usage.free)} of {_size(usage.total)} are free; {_GO_ON}"
 
 
 def _size(count: float) -> str:

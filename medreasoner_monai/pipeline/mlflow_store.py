@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -56,10 +57,12 @@ class MlflowStore:
 
     @cached_property
     def client(self) -> Any:
-        """MLflow's client, telemetry off."""
+        """MLflow's client; telemetry off, and quiet about what it raises anyway."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         if self._database is not None:
             self._database.parent.mkdir(parents=True, exist_ok=True)
         from mlflow import MlflowClient

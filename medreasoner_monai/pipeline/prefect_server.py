@@ -23,7 +23,7 @@ from pathlib import Path
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.environment import quiet_environment
-from medreasoner_monai.pipeline.explain import disk_full, is_disk_full
+from medreasoner_monai.pipeline.explain import LEAST_ROOM, disk_full, is_disk_full
 from medreasoner_monai.pipeline.processes import die_with_parent
 
 START_SECONDS = 120.0
@@ -31,7 +31,6 @@ ADDRESS = "server.json"
 # Its log is a file of its own, and the only place that says why it does not start.
 _SERVER = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_LOGGING_COLORS": "false", "COLUMNS": "200"}
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
-_LEAST_ROOM = 1_000_000
 _TAIL = 20_000
 """Characters of its log that are searched for why a server did not start."""
 
@@ -101,7 +100,7 @@ def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.3)
     text = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
     # On a full disk not even the log finds room.
-    if is_disk_full(RuntimeError(text)) or shutil.disk_usage(log.parent).free < _LEAST_ROOM:
+    if is_disk_full(RuntimeError(text)) or shutil.disk_usage(log.parent).free < LEAST_ROOM:
         raise disk_full(log.parent, "starting the Prefect server")
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
     last = next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1])

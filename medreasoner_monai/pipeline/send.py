@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -17,6 +19,8 @@ log = logging.getLogger("medreasoner")
 TOKEN = "medreasoner.spool"
 """Tag that tells a run's spool, so that a run is not created twice, and a child finds its parent."""
 _PARENT, _TABLES = "mlflow.parentRunId", "mlflow.loggedArtifacts"
+_IN_BETWEEN, _AT_THE_END = 10.0, 60.0
+"""Seconds after which nothing more is begun: while a stage works, and when it has ended."""
 _METRICS, _OTHERS = 900, 90
 """Entities in one batch; MLflow's own limits are 1000 metrics, 100 parameters and 100 tags."""
 
@@ -24,46 +28,49 @@ _METRICS, _OTHERS = 900, 90
 def flush(
     store: MlflowStore, experiment: Callable[[], str], spool: Spool, warn: Callable[[str], None], *, now: bool = False
 ) -> bool:
-    """Send what is pending; returns whether all was sent.
+    """Send what is pending, for a few seconds at most; returns whether all was sent.
 
     Nothing is tried for a while after a failure, unless ``now``. ``warn`` is told of a failure once, until MLflow has
     answered again.
     """
     if not spool.pending:
         return True
+    outside = sys.exception()
     if not now and not store.due:
         return False
+    until = time.monotonic() + (_AT_THE_END if now else _IN_BETWEEN)
     try:
         with store.attempt():
-            _send(store.client, experiment, spool, warn)
+            _send(store.client, experiment, spool, warn, until)
     except Exception as error:
         spool.resumed |= error_code(error) == "RESOURCE_DOES_NOT_EXIST"  # look for the run the next time
         if not store.failing:
             store.failing = True
             warn(
-                f"MLflow at {store.shown} does not take what is tracked ({reason(error)}); the run goes on, and what "
-                f"was not sent waits in {spool.folder} until MLflow answers again"
+                f"MLflow at {store.shown} does not take what is tracked ({reason(error, outside)}); the run goes on, "
+                f"and what was not sent waits in {spool.folder} until MLflow answers again"
             )
         log.debug("MLflow", exc_info=error)
         return False
     if store.failing:
         store.failing = False
-        log.info("MLflow at %s answers again, and has what was waiting", store.shown)
-    return True
+        log.info("MLflow at %s answers again", store.shown)
+    return not spool.pending
 
 
-def reason(error: BaseException) -> str:
-    """The innermost cause of an error in one short line."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
+def reason(error: BaseException, outside: BaseException | None = None) -> str:
+    """The innermost cause of an error in one short line; ``outside`` was being handled before and is no cause."""
+    while (deeper := error.__cause__ or error.__context__) is not None and deeper is not outside:
+        error = deeper
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}" if lines[0] else type(error).__name__
 
 
-def _send(client: Any, experiment: Callable[[], str], spool: Spool, warn: Callable[[str], None]) -> None:
+def _send(client: Any, experiment: Callable[[], str], spool: Spool, warn: Callable[[str], None], until: float) -> None:
+    """Send what is pending, one request after the other, as long as it is not later than ``until`` (monotonic)."""
     if spool.run_id is not None and not _exists(client, spool):
         spool.rewind()
-    while spool.pending:
+    while spool.pending and time.monotonic() < until:
         if spool.run_id is None:
             spool.created(_create(client, experiment(), spool))
         count = _batch_size(spool)

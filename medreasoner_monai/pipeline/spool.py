@@ -90,8 +90,7 @@ class Spool:
 
     def add(self, operation: Operation) -> None:
         """Append an operation; it is on the disk when this returns."""
-        with (self.folder / OPERATIONS).open("a", encoding="utf-8") as f:
-            f.write(json.dumps(operation, ensure_ascii=False) + "\n")
+        _append(self.folder / OPERATIONS, json.dumps(operation, ensure_ascii=False) + "\n")
         if "series" in operation:
             self.steps[operation["series"]] = operation["step"]
         self.last = operation
@@ -121,8 +120,7 @@ class Spool:
         """Add rows to a table's file and return how many it has; uploading it is an operation of its own."""
         path = self.folder / TABLES / f"{name}l"
         path.parent.mkdir(exist_ok=True)
-        with path.open("a", encoding="utf-8") as f:
-            f.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        _append(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         self.rows[name] = self.rows.get(name, 0) + len(rows)
         return self.rows[name]
 
@@ -161,6 +159,19 @@ class Spool:
 def milliseconds(seconds: float | None = None) -> int:
     """Unix time in milliseconds, of now unless given in seconds."""
     return round((time.time() if seconds is None else seconds) * 1000)
+
+
+def _append(path: Path, text: str) -> None:
+    """Append all of a text, or nothing of it where the disk is full."""
+    data = memoryview(text.encode())
+    with path.open("ab", buffering=0) as f:
+        end = f.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[f.write(data) :]
+        except OSError:
+            f.truncate(end)
+            raise
 
 
 def _cut_torn_line(path: Path) -> None:

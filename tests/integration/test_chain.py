@@ -54,6 +54,10 @@ def test_mlflow_has_curves_pictures_and_the_champion(smoke: ChainRun) -> None:
     assert [s.step for s in client.get_metric_history(grpo.info.run_id, "reward")] == [1, 2, 3, 4]
     kept = {f.path for f in client.list_artifacts(grpo.info.run_id)}
     assert {"curves", "completions", "completions.json", "completions.jsonl", "settings.json"} <= kept
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    rows = [json.loads(line) for line in (smoke.artifacts("grpo")[0] / "metrics.jsonl").read_text().splitlines()]
+    times = [round(row["time"] * 1000) for row in rows if "reward" in row]
+    assert [m.timestamp for m in client.get_metric_history(grpo.info.run_id, "reward")] == times
     assert client.get_model_version_by_alias("medreasoner", "champion").tags["decision"] == "promote"
 
 
@@ -108,6 +112,7 @@ def test_deployed_to_a_server_and_run_from_there(smoke: ChainRun, prefect) -> No
         while time.monotonic() < deadline and states(prefect.variables["PREFECT_API_URL"]) != ["COMPLETED"]:
             time.sleep(1)
         finished = states(prefect.variables["PREFECT_API_URL"])
+        lines = logged(prefect.variables["PREFECT_API_URL"])
     finally:
         worker.terminate()
         try:
@@ -117,6 +122,14 @@ def test_deployed_to_a_server_and_run_from_there(smoke: ChainRun, prefect) -> No
             worker.wait()
     assert (smoke.workspace / "report.html").is_file()
     assert finished == ["COMPLETED"]
+    assert sum("reused" in line for line in lines) >= len(list((smoke.workspace / "artifacts").iterdir()))
+
+
+def logged(api_url: str) -> list[str]:
+    """Our own lines on the pages of the server's runs."""
+    request = urllib.request.Request(f"{api_url}/logs/filter", b"{}", headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return [log["message"] for log in json.load(answer) if log["name"].startswith("medreasoner")]
 
 
 def states(api_url: str) -> list[str]:

@@ -6,7 +6,7 @@ import errno
 import json
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,18 @@ def test_a_full_disk_is_known_whoever_writes(write: Callable[[Path], None], full
 def test_a_workers_last_words_count() -> None:
     failed = StageFailedError("grpo_worker ended with exit code 1: OSError: [Errno 28] No space left on device (x.log)")
     assert isinstance(explain_error(failed, Path("/tmp")), DiskFullError)
+    # Nobody knows where: the words themselves are the best there is.
+    assert str(explain_error(OSError(errno.ENOSPC, "No space left on device"))) == (
+        "a disk is full ([Errno 28] No space left on device); make room, then the same command goes on from here"
+    )
+
+
+def test_a_worker_that_found_no_room_for_its_last_words_counts(small_disk: Callable[[int], Path]) -> None:
+    failed = StageFailedError("grpo_worker ended with exit code 1: no output (worker.log)")
+    folder = small_disk(3)
+    assert explain_error(failed, folder) is failed
+    (folder / "taken").write_bytes(b"x" * (SIZE - 200_000))
+    assert isinstance(explain_error(failed, folder), DiskFullError)
 
 
 def test_what_an_error_came_from_counts() -> None:
@@ -152,24 +164,3 @@ def test_a_server_that_does_not_start_is_told_with_its_last_words(
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "oracle://nothing")
     with pytest.raises(MedReasonerError, match=r"did not start: .*oracle.*its log is"), prefect_server(tmp_path, None):
         pass
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a disk in memory of so many megabytes; needs root."""
-    mounted: list[Path] = []
-
-    def mount(megabytes: int) -> Path:
-        folder = tmp_path / f"disk-{len(mounted)}"
-        folder.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            pytest.skip(f"no small disk may be mounted here: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=False)

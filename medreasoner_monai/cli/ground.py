@@ -159,7 +159,8 @@ def _ground_batch(
             try:
                 if item.study is None:
                     raise InputError(item.problem)
-                typer.echo("\n".join(plan_lines(plan_study(item.study, item.settings, opened), source.preview())))
+                plan = plan_study(item.study, item.settings, opened)
+                typer.echo("\n".join(plan_lines(plan, source.preview())))
             except MedReasonerError as error:
                 typer.echo(f"failed: {error}")
         return

@@ -82,18 +82,13 @@ def write_outputs(result: GroundingResult, out_dir: Path, *, seg: SegKind = "bin
     """
     check_folder(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    series, findings, origin = result.series, result.findings, result.origin
     for left in out_dir.glob(f"{_WORK}*"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     # Inside the folder and not beside it: the folder may be a mount, and a rename must not cross file systems.
     work = Path(tempfile.mkdtemp(prefix=_WORK, dir=out_dir))
     try:
-        objects: dict[str, Dataset] = {}
-        if result.found:
-            objects["seg"] = build_seg(series, findings, origin, kind=seg)
-        objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
         picture = draw(result)
-        objects["capture"] = build_capture(series, picture, key=findings[0].key)
+        objects = build_objects(result, picture, seg=seg)
         for kind, dataset in objects.items():
             save(dataset, work / f"{kind}.dcm")
         uids = {kind: str(dataset.SOPInstanceUID) for kind, dataset in objects.items()}
@@ -114,6 +109,28 @@ def write_outputs(result: GroundingResult, out_dir: Path, *, seg: SegKind = "bin
         out_dir / OVERLAY,
         out_dir / ANSWER,
     )
+
+
+def build_objects(result: GroundingResult, picture: Image.Image, *, seg: SegKind = "binary") -> dict[str, Dataset]:
+    """The answer as DICOM data sets by kind: ``seg`` if something was found, ``report`` and ``capture``; no file.
+
+    Parameters
+    ----------
+    picture:
+        From :func:`draw`, for the Secondary Capture.
+
+    Raises
+    ------
+    DicomError
+        If no object can refer to the series.
+    """
+    series, findings, origin = result.series, result.findings, result.origin
+    objects: dict[str, Dataset] = {}
+    if result.found:
+        objects["seg"] = build_seg(series, findings, origin, kind=seg)
+    objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
+    objects["capture"] = build_capture(series, picture, key=findings[0].key)
+    return objects
 
 
 def log_summary(result: GroundingResult, outputs: Outputs) -> None:

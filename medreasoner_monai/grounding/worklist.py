@@ -122,7 +122,7 @@ def run_worklist(
     """
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    before = {done.id: done for done in _earlier(out / LOG)}
+    before = {outcome.id: outcome for outcome in _earlier(out / LOG)}
     results = []
     opened = Opened()  # rows of one folder are often neighbours
     for number, item in enumerate(items, 1):
@@ -137,10 +137,10 @@ def run_worklist(
             continue
         if listener is not None:
             listener.study(number, len(items), item.id)
-        done = _one(grounder, item, out / item.id, opened, seg, listener, digest)
-        results.append(done)
+        outcome = _one(grounder, item, out / item.id, opened, seg, listener, digest)
+        results.append(outcome)
         with (out / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(done), ensure_ascii=False) + "\n")
+            log.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
     _write_table(out / TABLE, results)
     return results
 
@@ -246,6 +246,6 @@ def _write_table(path: Path, results: Sequence[Outcome]) -> None:
     with temporary.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["id", "status", "findings", "reason", "seconds"])
-        for done in results:
-            table.writerow([done.id, done.status, "; ".join(done.findings), done.reason, done.seconds])
+        for one in results:
+            table.writerow([one.id, one.status, "; ".join(one.findings), one.reason, one.seconds])
     temporary.replace(path)

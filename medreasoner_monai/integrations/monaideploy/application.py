@@ -44,17 +44,15 @@ class GroundingApplication(Application):  # type: ignore[misc]  # the SDK has no
         loader = DICOMDataLoaderOperator(
             self, CountCondition(self, 1), input_folder=self._folder, must_load=False, name="loader"
         )
-        opened = Opened()
-        selector = SeriesSelector(
-            self, folder=self._folder, opened=opened, wanted=self._request.series, name="selector"
-        )
+        opened, request = Opened(), self._request
+        selector = SeriesSelector(self, folder=self._folder, opened=opened, wanted=request.series, name="selector")
         grounding = GroundingOperator(
             self,
             bundle=self._bundle,
             folder=self._folder,
             opened=opened,
             out=self._out,
-            request=self._request,
+            request=request,
             name="grounding",
         )
         self.add_flow(loader, selector, {(loader.output_name, selector.input_name_study_list)})

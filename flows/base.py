@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow
-
-from flows.common import Run, artifact
+from flows.common import Run
+from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.training import base_stage
 
 
 @flow(name="base")
-def base(run: Run, dataset: Path) -> Path:
+def base(run: Run, dataset: Ref) -> Ref:
     """Take the model folder the config names, or build the starter."""
-    return base_stage.base_model(run.context, artifact(dataset)).path
+    return base_stage.base_model(run.context, run.artifact(dataset)).ref

@@ -1,17 +1,15 @@
-"""Flow: how sure the model is, from several answers a question."""
+"""Flow: confidence by agreement of several answers per question."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow
-
-from flows.common import Run, artifact
+from flows.common import Run
 from medreasoner_monai.evaluation import confidence_stage
+from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 
 
 @flow(name="confidence")
-def confidence(run: Run, dataset: Path, model: Path) -> Path | None:
-    """Draw several answers a question, on validation and test; nothing where the config asks for fewer than two."""
-    measured = confidence_stage.confidence(run.context, artifact(dataset), artifact(model))
-    return None if measured is None else measured.artifact.path
+def confidence(run: Run, dataset: Ref, model: Ref) -> Ref | None:
+    """Sample several answers per question, on validation and test; None if the config asks for fewer than two."""
+    measured = confidence_stage.confidence(run.context, run.artifact(dataset), run.artifact(model))
+    return None if measured is None else measured.artifact.ref

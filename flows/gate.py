@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow
-
-from flows.common import Run, artifact, evaluation
+from flows.common import Run
+from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.registry import gate_stage
 
 
 @flow(name="gate")
-def gate(run: Run, dataset: Path, model: Path, result: Path, blank: Path) -> Path:
+def gate(run: Run, dataset: Ref, model: Ref, result: Ref, blank: Ref) -> Ref:
     """Register the model, compare it with the champion, promote or refuse."""
-    return gate_stage.gate(run.context, artifact(dataset), artifact(model), evaluation(result), evaluation(blank)).path
+    data, candidate = run.artifact(dataset), run.artifact(model)
+    return gate_stage.gate(run.context, data, candidate, run.evaluation(result), run.evaluation(blank)).ref

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow
-
-from flows.common import Run, artifact
+from flows.common import Run
+from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.training import grpo_stage
 
 
 @flow(name="grpo")
-def grpo(run: Run, dataset: Path, start: Path) -> Path:
+def grpo(run: Run, dataset: Ref, start: Ref) -> Ref:
     """Improve the cold-started model on the rewards of its own answers."""
-    return grpo_stage.grpo(run.context, artifact(dataset), artifact(start)).path
+    return grpo_stage.grpo(run.context, run.artifact(dataset), run.artifact(start)).ref

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow
-
-from flows.common import Run, artifact, evaluation
+from flows.common import Run
 from medreasoner_monai.bundle import package_stage
+from medreasoner_monai.pipeline.artifacts import Ref
+from medreasoner_monai.pipeline.prefect_flow import flow
 
 
 @flow(name="package")
-def package(run: Run, dataset: Path, model: Path, result: Path, decision: Path, surety: Path | None = None) -> Path:
+def package(run: Run, dataset: Ref, model: Ref, result: Ref, decision: Ref, confidence: Ref | None = None) -> Ref:
     """Fill the bundle."""
-    sure = evaluation(surety, "confidence") if surety else None
     return package_stage.package(
-        run.context, artifact(dataset), artifact(model), evaluation(result), artifact(decision), sure
-    ).path
+        run.context,
+        run.artifact(dataset),
+        run.artifact(model),
+        run.evaluation(result),
+        run.artifact(decision),
+        run.evaluation(confidence) if confidence else None,
+    ).ref

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
-
 from flows.common import Run
+from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.report import report_stage
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.base import base
 from flows.cold_start import cold_start
 from flows.common import Run
 from flows.curate import curate
 from flows.grpo import grpo
 from flows.merge import merge
+from medreasoner_monai.pipeline.prefect_flow import flow
+from medreasoner_monai.settings.config import load_settings
+from medreasoner_monai.training.preflight import check_training
 
 
 @flow(name="train", log_prints=False)
-def train(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Curate, cold start, GRPO and merge what has changed, and return the merged model's folder.
+def train(
+    config: Path, workspace: Path, overrides: tuple[str, ...] = (), fresh: tuple[str, ...] = (), reason: str = ""
+) -> Path:
+    """Curate, cold start, GRPO and merge what nothing made before stands for; return the merged model's folder.
 
     Parameters
     ----------
@@ -26,9 +29,14 @@ def train(config: Path, workspace: Path, overrides: tuple[str, ...] = ()) -> Pat
         Where artifacts and tracking go.
     overrides:
         ``section.key=value`` each.
+    fresh:
+        Stages to run again although their artifacts exist, such as ``grpo``.
+    reason:
+        Why, for the run's record.
     """
-    run = Run(config=config, workspace=workspace, overrides=overrides)
-    with run.context.workspace.held():
+    check_training(load_settings(config, overrides), workspace)
+    asked = Run(config=config, workspace=workspace, overrides=overrides, fresh=fresh)
+    with asked.recorded("train", reason) as run:
         dataset = curate(run)
         started = cold_start(run, dataset, base(run, dataset))
-        return merge(run, started, grpo(run, dataset, started))
+        return run.artifact(merge(run, started, grpo(run, dataset, started))).path

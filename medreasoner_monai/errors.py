@@ -30,8 +30,12 @@ class ArtifactError(MedReasonerError):
     """An artifact is missing, damaged or not of the expected kind."""
 
 
-class WorkspaceBusyError(InputError):
-    """Another process is running in the workspace."""
+class RemoteStoreError(MedReasonerError):
+    """The store that machines share cannot be reached, read or written."""
+
+
+class DiskFullError(InputError):
+    """A disk or a quota is full. Nothing is lost: the same command goes on when there is room."""
 
 
 class StageFailedError(MedReasonerError):
@@ -42,6 +46,10 @@ class StoppedError(MedReasonerError):
     """A training was asked to end, and has saved where it was. Exit code 143, as after SIGTERM."""
 
     exit_code = 143
+
+
+class RegistryError(MedReasonerError):
+    """The model registry does not answer or refuses; nothing is known about what it holds."""
 
 
 class EndpointError(MedReasonerError):

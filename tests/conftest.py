@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 from medreasoner_monai.reasoners.starter import build
 from medreasoner_monai.settings.starter import StarterSettings
 from medreasoner_monai.task.answer import render
+from tests.mlflow_server import mlflow_server
 from tests.samples import sample
 
 # A busy machine may take its time over an example; how long a test takes is never what is tested.
@@ -37,3 +39,10 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build(folder / "model", ["Which part is bright?"], StarterSettings())
     package_bundle(folder / "model", folder / "bundle", {"version": "1.0.0"})
     return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server; each test takes an experiment of its own."""
+    with mlflow_server(tmp_path_factory.mktemp("mlflow-server")) as url:
+        yield url

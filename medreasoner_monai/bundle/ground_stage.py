@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 from medreasoner_monai.bundle.packaging import NAME
 from medreasoner_monai.bundle.process import run_bundle
-from medreasoner_monai.files import object_digest
+from medreasoner_monai.files import tree_digest
 from medreasoner_monai.grounding.outputs import ANSWER, NAMES
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
+
+STAGE = Stage(
+    "ground",
+    "grounding",
+    version=1,
+    code=("bundle.components", "bundle.workflows"),
+    libraries=("torch", "transformers", "monai", "pydicom", "highdicom", "opencv-python-headless"),
+    numeric=True,
+)
 
 
 def ground(context: Context, bundle: Artifact) -> Artifact:
@@ -21,7 +31,7 @@ def ground(context: Context, bundle: Artifact) -> Artifact:
     Its facts say whether a region was found, and if not, why; then it holds no ``seg.dcm``.
     """
     chosen = context.settings.ground
-    settings = chosen.model_dump(mode="json") | {"files": _listing(chosen.dicom) if chosen.dicom else None}
+    settings = chosen.deciding() | {"dicom": tree_digest(chosen.dicom) if chosen.dicom else None}
 
     def make(draft: Draft, watch: Watch) -> None:
         out = draft.scratch / "out"
@@ -38,9 +48,4 @@ def ground(context: Context, bundle: Artifact) -> Artifact:
             watch.note(f"{finding['status']}: {finding['reason']}")
         watch.step(1, 1)
 
-    return context.stage("grounding", make, inputs={"bundle": bundle}, settings=settings, title="ground")
-
-
-def _listing(path: Path) -> str:
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return object_digest([[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+    return context.stage(STAGE, make, inputs={"bundle": bundle}, settings=settings)

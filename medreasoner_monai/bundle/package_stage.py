@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from medreasoner_monai.bundle.packaging import NAME, metric_facts, package_bundle
+from medreasoner_monai.bundle.packaging import NAME, bundle_source, metric_facts, package_bundle
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation
-from medreasoner_monai.evaluation.resolve import weights_digests
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.files import tree_digest
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.rewards import suite
+from medreasoner_monai.segmenters.registry import identity
 from medreasoner_monai.task.prompts import template
+
+STAGE = Stage(
+    "package",
+    "bundle",
+    version=1,
+    code=("bundle.packaging",),
+    libraries=("monai", "torch", "transformers", "pydicom", "highdicom"),
+)
 
 
 def package(
@@ -35,8 +46,12 @@ def package(
     inputs = {"dataset": dataset, "model": model, "evaluation": result.artifact, "decision": decision}
     if surety is not None:
         inputs["confidence"] = surety.artifact
-    settings = {"segmenter": chosen, "weights": weights_digests([chosen]), "rewards": suited.digest}
-    return context.stage("bundle", make, inputs=inputs, settings=settings, title="package")
+    settings = {
+        "segmenter": identity(chosen),
+        "rewards": suited.digest,
+        "template": tree_digest(bundle_source()),
+    }
+    return context.stage(STAGE, make, inputs=inputs, settings=settings)
 
 
 def bundle_facts(

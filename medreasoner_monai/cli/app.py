@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
-from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, train
-from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, train
+from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
     help=f"Grounded medical reasoning: train, evaluate, package and ask.\n\n{RESEARCH_USE}",
@@ -26,6 +26,7 @@ export.register(app)
 ground.register(app)
 bundle.register(app)
 deidentify.register(app)
+runs.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 
@@ -40,11 +41,15 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a setting: --set grpo.steps=50. May be repeated.")
     ] = None,
+    fresh: Annotated[
+        list[str] | None, typer.Option(help="Run this stage again although it was run before. May be repeated.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the run's record.")] = "",
     plain: Annotated[bool, typer.Option(help="Log lines in place of live bars.")] = False,
 ) -> None:
     """Run the whole chain: curate, train, evaluate, gate, package, ground, report.
 
-    Finished stages are reused; a run that was killed goes on where it was.
+    Finished stages are reused; a run that was killed goes on where it was. `medreasoner runs` lists what was run.
 
     Example: medreasoner run --config configs/starter.yaml --workspace runs/demo
     """
@@ -52,7 +57,14 @@ def run(
 
     overrides = list(set_ or [])
     overrides += [f"ground.{k}={_yaml(v)}" for k, v in _given(dicom=dicom, question=question, series=series).items()]
-    run_chain(config, workspace, tuple(overrides), live=not plain and sys.stderr.isatty())
+    run_chain(
+        config,
+        workspace,
+        tuple(overrides),
+        fresh=tuple(fresh or ()),
+        reason=reason,
+        live=not plain and sys.stderr.isatty(),
+    )
 
 
 @app.command()
@@ -112,9 +124,12 @@ def main() -> None:
     log.setLevel(logging.INFO)
     try:
         app()
-    except MedReasonerError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         typer.secho("stopped; the same command goes on from here", err=True)
         raise SystemExit(130) from None
+    except Exception as error:
+        known = explain_error(error)
+        if known is None:
+            raise
+        typer.secho(f"error: {known}", fg="red", err=True)
+        raise SystemExit(known.exit_code) from None

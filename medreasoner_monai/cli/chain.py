@@ -13,33 +13,37 @@ from rich.panel import Panel
 from rich.table import Table
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.pipeline.environment import quiet_environment
 from medreasoner_monai.pipeline.prefect_server import prefect_server, send_last_logs
 from medreasoner_monai.pipeline.progress import Terminal, format_seconds
 from medreasoner_monai.pipeline.workspace import Workspace
 from medreasoner_monai.settings.config import Settings, load_settings
+from medreasoner_monai.training.preflight import check_run, check_training
 
 
-def run_chain(config: Path, workspace: Path, overrides: tuple[str, ...], *, live: bool) -> dict[str, Any]:
+def run_chain(
+    config: Path,
+    workspace: Path,
+    overrides: tuple[str, ...],
+    *,
+    fresh: tuple[str, ...] = (),
+    reason: str = "",
+    live: bool,
+) -> dict[str, Any]:
     """Run the chain and return the content of ``summary.json``.
 
     Raises
     ------
     InputError
         For a wrong config, series or question, before anything is started.
-    WorkspaceBusyError
-        If another process works in the workspace.
     """
     settings = load_settings(config, overrides)
-    check_ground(settings)
-    if settings.model.path is not None:  # a starter needs nothing that could be missing
-        check_training(settings, workspace)
+    check_run(settings, workspace)
     started = time.monotonic()
     with _prepared(settings, config, workspace, live=live) as (console, space):
         from flows.retrain import retrain
 
-        summary: dict[str, Any] = retrain(config, space.root, overrides)
+        summary: dict[str, Any] = retrain(config, space.root, overrides, fresh, reason)
     tell(console, summary, workspace, time.monotonic() - started)
     return summary
 
@@ -51,8 +55,6 @@ def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, l
     ------
     ConfigError
         With everything that is known to be wrong, before anything is started.
-    WorkspaceBusyError
-        If another process works in the workspace.
     """
     settings = load_settings(config, overrides)
     check_training(settings, workspace)
@@ -66,8 +68,6 @@ def run_training(config: Path, workspace: Path, overrides: tuple[str, ...], *, l
 def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) -> Iterator[tuple[Console, Workspace]]:
     """The workspace free, Prefect running, progress shown."""
     space = Workspace(workspace)
-    with space.held():
-        pass  # Refuse at once; the flow takes hold of it again for as long as it works.
     quiet_environment(None if settings.tracking.prefect_api_url else space.prefect_home)
     console = Console(stderr=True)
     console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)
@@ -85,32 +85,6 @@ def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) 
             stack.callback(show_on, None)
         stack.callback(send_last_logs)
         yield console, space
-
-
-def check_training(settings: Settings, workspace: Path) -> None:
-    """Look at files, memory, disk and machines before anything is started.
-
-    Raises
-    ------
-    ConfigError
-        With everything that is known to be wrong.
-    """
-    from medreasoner_monai.training.plan import plan
-
-    found = plan(settings, workspace, here=True)
-    if found.problems:
-        raise ConfigError("; ".join(found.problems))
-
-
-def check_ground(settings: Settings) -> None:
-    """Look at the series and the question before hours are spent on training."""
-    from medreasoner_monai.task.prompts import check_question
-
-    check_question(settings.ground.question)
-    if settings.ground.dicom is not None:
-        from medreasoner_monai.dicom.series import choose_series
-
-        choose_series(settings.ground.dicom, settings.ground.series)
 
 
 def tell(console: Console, summary: dict[str, Any], workspace: Path, seconds: float) -> None:

@@ -13,17 +13,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medreasoner_monai.data.schema import Sample, write_split
-from medreasoner_monai.data.sources import Reject, parquet_samples, phantom_samples
+from medreasoner_monai.data.schema import Sample, read_ids, write_split
+from medreasoner_monai.data.sources import Ids, Reject, parquet_samples, phantom_samples
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.settings.config import ParquetSource, PhantomSource
 
 SPLITS = ("train", "val", "test")
 REJECTS = "rejects.parquet"
+STAGE = Stage(
+    "curate",
+    "dataset",
+    version=1,
+    code=("data.sources", "data.schema"),
+    libraries=("numpy", "pillow", "pyarrow", "opencv-python-headless"),
+)
 SYNTHETIC = (
     "Synthetic phantoms drawn by this software, with exact masks. No patient was involved; figures on them say how "
     "the chain works, not how it would do on patients."
@@ -37,17 +46,18 @@ def curate(context: Context) -> Artifact:
     if isinstance(source, ParquetSource):
         for name in SPLITS:
             path = getattr(source, name)
-            if path is not None:
-                settings[f"{name}_sha256"] = _digest(path)
+            settings[name] = None if path is None else _digest(path)
 
     def make(draft: Draft, watch: Watch) -> None:
         curate_into(draft, source, watch)
 
-    return context.stage("dataset", make, inputs={}, settings=settings, title="curate")
+    return context.stage(STAGE, make, inputs={}, settings=settings)
 
 
 def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: Watch) -> None:
     """Write the splits into a draft; a split that an earlier attempt finished is kept.
+
+    An id is one sample's in the whole data set: what has that of an earlier row or split becomes a reject.
 
     Raises
     ------
@@ -60,13 +70,16 @@ def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: Watc
         path, note = draft.path / f"{split}.parquet", draft.scratch / f"{split}.json"
         if not (path.is_file() and note.is_file()):
             tally = _Tally(split, watch, getattr(source, split) if isinstance(source, PhantomSource) else 0)
-            write_split(path, tally.count(_samples(source, split)))
+            before = SPLITS[: SPLITS.index(split)]
+            ids = Ids({name: f"the {s} split" for s in before for name in read_ids(draft.path / f"{s}.parquet")})
+            write_split(path, tally.count(_samples(source, split, ids)))
             write_json(note, {"facts": tally.facts(), "rejects": [[r.where, r.reason] for r in tally.rejects]})
         saved = json.loads(note.read_text(encoding="utf-8"))
         facts[split] = saved["facts"]
-        rejects += [Reject(*r) for r in saved["rejects"]]
+        refused = [Reject(*r) for r in saved["rejects"]]
+        rejects += refused
         if split != "val" and not facts[split]["samples"]:
-            first = f"; the first was set aside because: {rejects[0].reason}" if rejects else ""
+            first = f"; the first was set aside because: {refused[0].reason}" if refused else ""
             raise InputError(f"no sample is left in {split}{first}")
     table = pa.table({"where": [r.where for r in rejects], "reason": [r.reason for r in rejects]})
     pq.write_table(table, draft.path / REJECTS)
@@ -78,7 +91,7 @@ def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: Watc
         watch.note(f"{len(rejects)} samples set aside, see {REJECTS}")
 
 
-def _samples(source: PhantomSource | ParquetSource, split: str) -> Iterable[Sample | Reject]:
+def _samples(source: PhantomSource | ParquetSource, split: str, ids: Ids) -> Iterable[Sample | Reject]:
     if isinstance(source, PhantomSource):
         return phantom_samples(
             split,
@@ -91,14 +104,14 @@ def _samples(source: PhantomSource | ParquetSource, split: str) -> Iterable[Samp
         )
     path: Path | None = getattr(source, split)
     if path is not None and (split != "train" or source.val is not None):
-        return parquet_samples(path)
-    # A reject belongs to no group; it is told once, with train.
-    wants_val = split == "val"
-    return (
-        s
-        for s in parquet_samples(source.train)
-        if (not wants_val if isinstance(s, Reject) else in_val(s.group or s.id, source.val_share) == wants_val)
-    )
+        return parquet_samples(path, ids=ids)
+    wants_val, share = split == "val", source.val_share
+
+    def keep(sample: Sample) -> bool:
+        return in_val(sample.group or sample.id, share) == wants_val
+
+    # A row that cannot be read belongs to no group; it is reported once, with train.
+    return parquet_samples(source.train, ids=ids, keep=keep, unreadable=not wants_val)
 
 
 def in_val(group: str, share: float) -> bool:

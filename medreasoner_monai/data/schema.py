@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.geometry import Box, Frame, Points
 
@@ -84,7 +85,7 @@ def encode_png(array: NDArray[Any]) -> bytes:
 
 
 def decode_image(data: bytes, what: str) -> NDArray[np.uint8]:
-    """Pixels of an encoded image: grey stays ``(rows, cols)``, everything else becomes RGB ``(rows, cols, 3)``.
+    """Pixels of an encoded image as :func:`~medreasoner_monai.data.pictures.read_image` gives them.
 
     Raises
     ------
@@ -92,11 +93,23 @@ def decode_image(data: bytes, what: str) -> NDArray[np.uint8]:
         If the bytes are no readable image; ``what`` names them.
     """
     try:
-        picture = Image.open(io.BytesIO(data))
-        picture.load()
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+        return read_image(data)
+    except UNREADABLE as error:
         raise SampleError(f"{what}: not a readable image ({error})") from None
-    return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"), dtype=np.uint8)
+
+
+def decode_mask(data: bytes, what: str) -> NDArray[np.bool_]:
+    """Where an encoded mask is above 0, in any channel; ``(rows, cols)``.
+
+    Raises
+    ------
+    SampleError
+        If the bytes are no readable image; ``what`` names them.
+    """
+    try:
+        return read_labels(data) > 0
+    except UNREADABLE as error:
+        raise SampleError(f"{what}: not a readable image ({error})") from None
 
 
 def truth_json(box: Box, points: Points) -> str:
@@ -159,6 +172,17 @@ def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, 
     return image, question, box, points
 
 
+def has_id(row: dict[str, Any]) -> bool:
+    """Whether a row names its sample."""
+    return bool((row.get("extra_info") or {}).get("id"))
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a curated split."""
+    info = pq.ParquetFile(path).read(columns=["extra_info.id"])["extra_info"]
+    return [row["id"] for row in info.to_pylist()]
+
+
 def _identify(row: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
     info = row.get("extra_info") or {}
     return info, f"{where}, sample {info.get('id') or '(no id)'}"
@@ -180,10 +204,9 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
     image, question, box, points = read_task(row, where)
     info, name = _identify(row, where)
     try:
-        mask_pixels = decode_image(row["masks"][0]["bytes"], f"{name}, mask")
+        mask = decode_mask(row["masks"][0]["bytes"], f"{name}, mask")
     except (KeyError, TypeError, IndexError) as error:
         raise _not_a_row(name, error) from None
-    mask = np.asarray(mask_pixels > 0 if mask_pixels.ndim == 2 else (mask_pixels > 0).any(axis=2))
     if mask.shape != image.shape[:2]:
         raise SampleError(
             f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}; "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.command import Finished
 from medreasoner_monai.evaluation.metrics import compare, measures
-from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.records import Record, by_id
 
 GROUPS = ("supercategory", "category", "modality")
 
@@ -56,7 +56,7 @@ def losses(
     known = measures(a[0])
     if measure not in known:
         raise InputError(f"no measure {measure!r}; known: {', '.join(known)}")
-    second = {r.id: r for r in b}
+    second = by_id(b)
     found = []
     for kind in GROUPS:
         groups: dict[str, list[Record]] = defaultdict(list)

@@ -17,15 +17,26 @@ from medreasoner_monai.evaluation.answerers import ConsensusAnswerer
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation, track
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, write_records
-from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
+from medreasoner_monai.evaluation.resolve import segmenters
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import folder_digest
+from medreasoner_monai.segmenters.registry import identity
 
 VALIDATION = "validation.parquet"
+STAGE = Stage(
+    "confidence",
+    "confidence",
+    version=1,
+    code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "evaluation.abstention", "reasoners.hf"),
+    libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
+    numeric=True,
+)
 
 
 def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluation | None:
@@ -39,8 +50,7 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
         return None
     settings = chosen.model_dump(mode="json") | {
         "model": folder_digest(model.path),
-        "threads": context.threads,
-        "weights": weights_digests(chosen.segmenters),
+        "segmenters": [identity(text) for text in chosen.segmenters],
     }
 
     def make(draft: Draft, watch: Watch) -> None:
@@ -86,7 +96,7 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
         }
         track(context, draft, "agreed answers")
 
-    return Evaluation(context.stage("confidence", make, inputs={"dataset": dataset, "model": model}, settings=settings))
+    return Evaluation(context.stage(STAGE, make, inputs={"dataset": dataset, "model": model}, settings=settings))
 
 
 def threshold(validation: Sequence[Record], test: Sequence[Record], wanted: float) -> dict[str, Any]:

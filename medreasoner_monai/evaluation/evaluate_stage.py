@@ -11,12 +11,24 @@ from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.evaluation.answerers import ModelAnswerer
 from medreasoner_monai.evaluation.metrics import compare, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
-from medreasoner_monai.evaluation.resolve import segmenters, weights_digests
+from medreasoner_monai.evaluation.resolve import segmenters
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
+from medreasoner_monai.segmenters.registry import identity
+
+STAGE = Stage(
+    "evaluate",
+    "evaluation",
+    version=1,
+    code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "reasoners.hf"),
+    libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
+    numeric=True,
+)
 
 
 @dataclass(frozen=True)
@@ -55,22 +67,31 @@ def evaluate_model(
     blank:
         Show a black picture in place of each image.
     """
-    from medreasoner_monai.reasoners.folder import folder_digest
-
     folder = model if isinstance(model, Path) else model.path
-    settings = context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
-        "model": folder_digest(folder),
-        "blank": blank,
-        "threads": context.threads,
-        "weights": weights_digests(context.settings.evaluate.segmenters),
-    }
 
     def make(draft: Draft, watch: Watch) -> None:
         evaluate_into(context, draft, dataset, folder, watch, blank=blank)
         track(context, draft, name)
 
-    artifact = context.stage("evaluation", make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
+    settings = deciding(context, folder, blank)
+    artifact = context.stage(STAGE, make, inputs={"dataset": dataset}, settings=settings, title=f"eval {name}")
     return Evaluation(artifact)
+
+
+def is_busy(context: Context, dataset: Artifact, model: Artifact, *, blank: bool = False) -> bool:
+    """Whether another process or machine seems to be doing that evaluation."""
+    return context.busy(STAGE, {"dataset": dataset}, deciding(context, model.path, blank))
+
+
+def deciding(context: Context, folder: Path, blank: bool) -> dict[str, Any]:
+    """What decides an evaluation besides the data set."""
+    from medreasoner_monai.reasoners.folder import folder_digest
+
+    return context.settings.evaluate.model_dump(mode="json", exclude={"confidence"}) | {
+        "model": folder_digest(folder),
+        "blank": blank,
+        "segmenters": [identity(text) for text in context.settings.evaluate.segmenters],
+    }
 
 
 def evaluate_into(
@@ -106,11 +127,12 @@ def evaluate_into(
 
 def track(context: Context, draft: Draft, name: str) -> None:
     """Log the figures and keep the files in MLflow."""
-    run = context.tracking.run(f"evaluation: {name}", draft.scratch, {"stage": "evaluation", "reasoner": name})
+    tags = {"stage": "evaluation", "reasoner": name}
+    run = context.tracking.run(f"evaluation: {name}", draft.scratch, tags, parent=context.parent_run)
     metrics = json.loads((draft.path / METRICS).read_text(encoding="utf-8"))
-    run.figures({n: v["mean"] for n, v in metrics["overall"].items()} | pick(metrics, "failure_rate"))
-    run.file(draft.path / METRICS)
-    run.finish()
+    with run.ending():
+        run.figures({n: v["mean"] for n, v in metrics["overall"].items()} | pick(metrics, "failure_rate"))
+        run.file(draft.path / METRICS)
     draft.facts["mlflow_run"] = run.id
 
 

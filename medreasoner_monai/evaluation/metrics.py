@@ -9,7 +9,7 @@ from typing import Any
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.abstention import confidence_report
 from medreasoner_monai.evaluation.bootstrap import mean_interval, paired_difference
-from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.records import Record, by_id
 
 
 def measures(record: Record) -> dict[str, float]:
@@ -39,9 +39,9 @@ def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) 
     Raises
     ------
     InputError
-        If the two were not evaluated on the same samples.
+        If the two were not evaluated on the same samples, or a sample stands in one twice.
     """
-    first, second = {r.id: r for r in a}, {r.id: r for r in b}
+    first, second = by_id(a), by_id(b)
     if set(first) != set(second):
         odd = sorted(set(first) ^ set(second))[:3]
         raise InputError(

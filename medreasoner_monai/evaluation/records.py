@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from medreasoner_monai.errors import InputError
 
 SAMPLES = "samples.parquet"
 METRICS = "metrics.json"
@@ -43,6 +46,24 @@ class Record:
     seconds: float = 0.0
     more: dict[str, float] = field(default_factory=dict)
     confidence: float | None = None
+
+
+def by_id(records: Sequence[Record]) -> dict[str, Record]:
+    """Records by their sample's id, for pairs.
+
+    Raises
+    ------
+    InputError
+        If two have the same.
+    """
+    found = {r.id: r for r in records}
+    if len(found) != len(records):
+        twice = next(name for name, times in Counter(r.id for r in records).items() if times > 1)
+        raise InputError(
+            f"the evaluation has sample {twice} more than once, so that it cannot be paired with another; give each "
+            "sample an id of its own and evaluate again"
+        )
+    return found
 
 
 def write_records(path: Path, records: list[Record], about: Mapping[str, Any] | None = None) -> None:

@@ -26,7 +26,6 @@ from medreasoner_monai.files import file_digest
 from medreasoner_monai.reasoners.protocol import sampler
 from medreasoner_monai.reasoners.registry import ReasonerOptions, build, kind_of
 from medreasoner_monai.segmenters.registry import Choice
-from medreasoner_monai.segmenters.weights import weights_digest
 
 BLANK = "blank-image:"
 _YARDSTICKS: dict[str, Answerer] = {answerer.name: answerer for answerer in (Truth(), CentreBox())}
@@ -132,15 +131,3 @@ def segmenters(texts: Sequence[str], cache: Path | None = None) -> dict[str, Emb
                 f"{times} segmenters are called {label!r}; tell them apart, such as a={label}:… and b={label}:…"
             )
     return {c.label: Embeddings(c.build(), cache) for c in choices}
-
-
-def weights_digests(texts: Sequence[str]) -> dict[str, str]:
-    """sha256 of the weights that segmenters as in :func:`segmenters` name, by their text.
-
-    Raises
-    ------
-    InputError
-        If such a file cannot be read.
-    """
-    chosen = {text: Choice.read(text).options.get("weights") for text in texts}
-    return {text: weights_digest(Path(weights)) for text, weights in chosen.items() if weights is not None}

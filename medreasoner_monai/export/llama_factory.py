@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai import __version__
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.export.folder import new_folder, write_rejects
 from medreasoner_monai.export.llama_factory_settings import DEEPSPEED, OUTPUT, Machine, sft_settings, write_yaml
 from medreasoner_monai.export.mapped import Facts, at_least_one, table, write_record
@@ -92,8 +92,9 @@ def export_llama_factory(
         (folder / IMAGES).mkdir()
         facts: dict[str, Facts] = {}
         rejects: dict[str, list[Reject]] = {}
+        ids = Ids()
         for split in splits.names:
-            facts[split], rejects[split] = _write_split(folder, split, splits, model, watch)
+            facts[split], rejects[split] = _write_split(folder, split, splits, model, watch, ids)
             at_least_one(split, facts[split], rejects[split])
         names = {split: f"{NAME}_{split}" for split in splits.names}
         write_json(folder / "dataset_info.json", {names[s]: _described(f"{s}.jsonl") for s in names})
@@ -116,10 +117,12 @@ def export_llama_factory(
         return {**counts, "rejects": write_rejects(folder, rejects)}
 
 
-def _write_split(folder: Path, split: str, splits: Splits, model: Model, watch: Watch) -> tuple[Facts, list[Reject]]:
+def _write_split(
+    folder: Path, split: str, splits: Splits, model: Model, watch: Watch, ids: Ids
+) -> tuple[Facts, list[Reject]]:
     facts, rejects = Facts(), []
     with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as lines:
-        for row in exported(splits, split, model, handed, watch, answered=True):
+        for row in exported(splits, split, model, handed, watch, answered=True, ids=ids):
             if isinstance(row, Reject):
                 rejects.append(row)
                 continue

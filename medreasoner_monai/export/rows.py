@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from medreasoner_monai.data.curate_stage import in_val
+from medreasoner_monai.data.pictures import is_plain
 from medreasoner_monai.data.schema import encode_png, read_rows
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import PLACEHOLDERS, Model
 from medreasoner_monai.pipeline.progress import Watch
@@ -92,7 +93,14 @@ class Splits:
 
 
 def exported(
-    splits: Splits, name: str, model: Model, handed: Handed, watch: Watch, *, answered: bool
+    splits: Splits,
+    name: str,
+    model: Model,
+    handed: Handed,
+    watch: Watch,
+    *,
+    answered: bool,
+    ids: Ids | None = None,
 ) -> Iterator[Row | Reject]:
     """The rows of a split in order, and a reject in the place of each that cannot be exported.
 
@@ -102,11 +110,15 @@ def exported(
         What the neighbour does to a picture before the processor gets it.
     answered:
         With the assistant's turn, for SFT.
+    ids:
+        Those of the splits that were exported before, to which this one's are added; a row that has one is a reject.
     """
-    total = splits.count(name)
+    total, ids = splits.count(name), Ids() if ids is None else ids
     for done, (where, stored) in enumerate(splits.rows(name), 1):
         try:
-            yield _row(where, stored, model, handed, answered)
+            made = _row(where, stored, model, handed, answered)
+            reason = ids.refuse(made.about["id"], where)
+            yield made if reason is None else Reject(where, reason)
         except InputError as error:
             yield Reject(where, str(error))
         if done % 16 == 0:
@@ -143,8 +155,7 @@ def _row(where: str, stored: dict[str, Any], model: Model, handed: Handed, answe
 def _png(data: bytes, picture: Image.Image) -> bytes:
     """The stored bytes where they are just this picture, which saves most of the time; else the picture encoded."""
     with Image.open(io.BytesIO(data)) as stored:
-        plain = stored.format == "PNG" and stored.mode in ("L", "RGB") and "transparency" not in stored.info
-        if plain and stored.size == picture.size:
+        if is_plain(stored) and stored.size == picture.size:
             return data
     return encode_png(np.asarray(picture))
 

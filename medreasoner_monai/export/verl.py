@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from medreasoner_monai import __version__
 from medreasoner_monai.data.schema import DATA_SOURCE
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.export.folder import new_folder, write_rejects
 from medreasoner_monai.export.mapped import Facts, Mapped, at_least_one, table, write_record
 from medreasoner_monai.export.model import Model
@@ -152,10 +152,11 @@ def export_verl(
     with new_folder(out) as folder:
         facts: dict[str, Facts] = {}
         rejects: dict[str, list[Reject]] = {}
+        ids = Ids()
         for split in splits.names:
             facts[split], rejects[split] = Facts(), []
             with pq.ParquetWriter(folder / f"{split}.parquet", SCHEMA) as writer:
-                for batch in _batches(splits, split, model, watch, facts[split], rejects[split]):
+                for batch in _batches(splits, split, model, watch, facts[split], rejects[split], ids):
                     writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
             at_least_one(split, facts[split], rejects[split])
         mapped = grpo_settings(settings.grpo, model, facts, cluster, settings.name)
@@ -181,10 +182,10 @@ def export_verl(
 
 
 def _batches(
-    splits: Splits, split: str, model: Model, watch: Watch, facts: Facts, rejects: list[Reject]
+    splits: Splits, split: str, model: Model, watch: Watch, facts: Facts, rejects: list[Reject], ids: Ids
 ) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
-    for row in exported(splits, split, model, handed, watch, answered=False):
+    for row in exported(splits, split, model, handed, watch, answered=False, ids=ids):
         if isinstance(row, Reject):
             rejects.append(row)
             continue

@@ -1,29 +1,42 @@
-"""An artifact: a directory with a manifest, made once, known by what it was made from.
+"""An artifact: a directory with a manifest, identified by a cache key before it is made and by a digest afterwards.
 
-While a stage works, its directory is called ``<kind>-<key>.partial`` and may be taken up again by a later process; only
-when everything is written does it get its final name, by one rename. The key is a digest over the kind, the inputs'
-digests, the settings and the code that made it, so a stage whose inputs, settings and code are the same finds what it
-made before.
+The cache key says what decides the result (:mod:`~medreasoner_monai.pipeline.stage`); the digest is over the files.
+Between flows and machines a :class:`Ref` travels, never a path.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from medreasoner_monai.errors import ArtifactError
 from medreasoner_monai.files import file_digest, object_digest, package_versions, write_json
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
-_CLOCK = ".seconds"
+SCHEMA_VERSION = 2
+"""1 had the stage's whole code in the key. Both are read."""
+_REQUIRED = ("kind", "key", "digest", "inputs", "facts", "files", "seconds")
+
+
+class Ref(BaseModel):
+    """An artifact as flows hand it on: it means the same in every workspace and on every machine of one store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    key: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The artifact's folder in a store."""
+        return f"{self.kind}-{self.key}"
 
 
 @dataclass(frozen=True)
@@ -35,13 +48,23 @@ class Artifact:
 
     @property
     def kind(self) -> str:
-        """Such as ``dataset`` or ``checkpoint``."""
+        """Such as ``dataset`` or ``grpo``."""
         return str(self.manifest["kind"])
+
+    @property
+    def key(self) -> str:
+        """The cache key it was made under."""
+        return str(self.manifest["key"])
 
     @property
     def digest(self) -> str:
         """sha256 over the names and digests of its files."""
         return str(self.manifest["digest"])
+
+    @property
+    def ref(self) -> Ref:
+        """What other flows and machines know it by."""
+        return Ref(kind=self.kind, key=self.key, digest=self.digest)
 
     @property
     def seconds(self) -> float:
@@ -53,81 +76,65 @@ class Artifact:
         """What the stage chose to say about it (counts, a decision…)."""
         return dict(self.manifest["facts"])
 
+    @property
+    def missing(self) -> list[str]:
+        """Files of the manifest that are not there; a dangling link counts as missing."""
+        return [name for name in self.manifest["files"] if not (self.path / name).is_file()]
+
     @classmethod
     def open(cls, path: Path, kind: str | None = None, *, verify: bool = False) -> Artifact:
         """Open an artifact directory.
 
+        Parameters
+        ----------
+        path:
+            The directory.
+        kind:
+            The kind it must be of; any when None.
+        verify:
+            Read every file and compare its sha256 with the manifest's.
+
         Raises
         ------
         ArtifactError
-            If there is no manifest, it is of another kind, or (with ``verify``) a file is missing or has changed.
+            If there is no manifest, it cannot be read or was changed by hand, it is of another kind, or (with
+            ``verify``) a file is missing or has changed.
         """
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ArtifactError(f"{path} is no artifact: it has no {MANIFEST}") from None
+            raise ArtifactError(f"{path} is not an artifact: it has no {MANIFEST}") from None
         except ValueError as error:
             raise ArtifactError(f"{path / MANIFEST} cannot be read: {error}") from None
+        check_manifest(manifest, path / MANIFEST)
         if kind is not None and manifest["kind"] != kind:
             raise ArtifactError(f"{path} is a {manifest['kind']!r} artifact, expected {kind!r}")
+        found = cls(path, manifest)
         if verify:
+            for name in found.missing[:1]:
+                raise ArtifactError(f"{path / name} is missing, though {MANIFEST} lists it; make the artifact again")
             for name, digest in manifest["files"].items():
-                file = path / name
-                if not file.is_file():
-                    raise ArtifactError(f"{file} is missing, though {MANIFEST} lists it; make the artifact again")
-                if file_digest(file) != digest:
-                    raise ArtifactError(f"{file} has changed since the artifact was made; make the artifact again")
-        return cls(path, manifest)
+                if file_digest(path / name) != digest:
+                    raise ArtifactError(f"{path / name} has changed since the artifact was made; make it again")
+        return found
 
 
-class Draft:
-    """An artifact being made: write into ``path``, note ``facts``; what lies there may come from a killed attempt."""
+def check_manifest(manifest: Any, where: Path | str) -> None:
+    """Check that a manifest is whole and agrees with itself.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.facts: dict[str, Any] = {}
-        self.scratch = path / "scratch"
-        """For checkpoints and the like, taken up by a later attempt and removed before the artifact is finished."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-
-
-class Store:
-    """The artifacts of one workspace."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def key(self, kind: str, inputs: Mapping[str, str], settings: Any, code: str) -> str:
-        """What an artifact is known by before it is made."""
-        parts = [kind, SCHEMA_VERSION, dict(inputs), settings, code]
-        return object_digest(parts)[:16]
-
-    def find(self, kind: str, key: str) -> Artifact | None:
-        """The finished artifact of that key, if there is one."""
-        path = self.root / f"{kind}-{key}"
-        return Artifact.open(path, kind) if path.is_dir() else None
-
-    @contextmanager
-    def make(
-        self, kind: str, key: str, inputs: Mapping[str, str], settings: Any, extra: Mapping[str, Any] | None = None
-    ) -> Iterator[Draft]:
-        """Work on the artifact of that key; when the block ends well, it gets its manifest and its final name."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        final, partial = self.root / f"{kind}-{key}", self.root / f"{kind}-{key}.partial"
-        draft = Draft(partial)
-        before = _spent(partial)
-        started = time.monotonic()
-        try:
-            yield draft
-        finally:
-            spent = before + time.monotonic() - started
-            (partial / _CLOCK).write_text(f"{spent:.3f}")
-        shutil.rmtree(draft.scratch)
-        (partial / _CLOCK).unlink()
-        write_manifest(
-            partial, kind, key=key, inputs=inputs, settings=settings, facts=draft.facts, seconds=spent, extra=extra
+    Raises
+    ------
+    ArtifactError
+        If a field is missing, or the digest is not that of the files listed.
+    """
+    if not isinstance(manifest, dict) or any(name not in manifest for name in _REQUIRED):
+        missing = [n for n in _REQUIRED if not isinstance(manifest, dict) or n not in manifest]
+        raise ArtifactError(f"{where} is not a whole manifest: {', '.join(missing)} missing; make the artifact again")
+    if manifest["digest"] != object_digest(manifest["files"]):
+        raise ArtifactError(
+            f"{where} was changed after the artifact was made: its digest is not that of the files it lists; "
+            "remove the folder, and the stage makes it again"
         )
-        partial.replace(final)
 
 
 def write_manifest(
@@ -143,6 +150,7 @@ def write_manifest(
 ) -> None:
     """Make a finished folder an artifact: write its manifest, with the sha256 of every file."""
     files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    files.pop(MANIFEST, None)  # from an attempt that was killed after it had written one
     write_json(
         folder / MANIFEST,
         {
@@ -160,10 +168,3 @@ def write_manifest(
             **(extra or {}),
         },
     )
-
-
-def _spent(partial: Path) -> float:
-    try:
-        return float((partial / _CLOCK).read_text())
-    except (FileNotFoundError, ValueError):
-        return 0.0

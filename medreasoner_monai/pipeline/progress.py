@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 log = logging.getLogger("medreasoner")
+PAGE_LOG = "medreasoner.page"
+"""Logger of lines that a terminal shows as bars: they are for the run's Prefect page alone."""
+_page = logging.getLogger(PAGE_LOG)
+_page.propagate = False
+_page.addHandler(logging.NullHandler())
 
 
 class Watch(Protocol):
@@ -43,8 +48,9 @@ class Silent:
 class LogWatch:
     """One log line every few seconds: for pipes, Prefect workers and CI."""
 
-    def __init__(self, stage: str, every: float = 10.0) -> None:
+    def __init__(self, stage: str, every: float = 10.0, log: logging.Logger = log) -> None:
         self.stage = stage
+        self.log = log
         self.every = every
         self.started = self.last = time.monotonic()
         self.first: int | None = None
@@ -60,15 +66,15 @@ class LogWatch:
         rate = (done - self.first) / (now - self.started) if now > self.started else 0
         left = f", {format_seconds((total - done) / rate)} left" if rate > 0 and done < total else ""
         shown = "".join(f", {k} {v:.3g}" for k, v in values.items())
-        log.info("%s: %d/%d%s%s", self.stage, done, total, shown, left)
+        self.log.info("%s: %d/%d%s%s", self.stage, done, total, shown, left)
 
     def note(self, text: str) -> None:
         """See :class:`Watch`."""
-        log.info("%s: %s", self.stage, text)
+        self.log.info("%s: %s", self.stage, text)
 
     def warn(self, text: str) -> None:
         """See :class:`Watch`."""
-        log.warning("%s: %s", self.stage, text)
+        self.log.warning("%s: %s", self.stage, text)
 
 
 class Terminal:
@@ -113,17 +119,21 @@ class _Bar:
         self.terminal = terminal
         self.task = task
         self.name = name
+        self.page = LogWatch(name, log=_page)
 
     def step(self, done: int, total: int, **values: float) -> None:
         shown = "  ".join(f"{k} {v:.3g}" for k, v in values.items())
         self.terminal.progress.update(self.task, completed=done, total=total, values=shown)  # type: ignore[arg-type]
+        self.page.step(done, total, **values)
 
     def note(self, text: str) -> None:
         self.terminal.progress.update(self.task, values=text)  # type: ignore[arg-type]
+        self.page.note(text)
 
     def warn(self, text: str) -> None:
         # Above the bars: beside them the next step would take its place.
         self.terminal.console.print(f"{self.name}: {text}", style="yellow", markup=False, highlight=False)
+        self.page.warn(text)
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,98 +1,153 @@
-"""What every stage shares: find the artifact made before, or make it."""
+"""A stage: a function from artifacts to an artifact, and the cache key that says whether it has been run already."""
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
+import re
+import shutil
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft, Store
+from medreasoner_monai.files import object_digest
+from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.pipeline.code import code_digest
+from medreasoner_monai.pipeline.store import Draft, Store
 
-PACKAGE = "medreasoner_monai"
-# What these hold is part of a key by itself (settings), or decides no result (errors, progress, alarms).
-_NOT_CODE = {
-    f"{PACKAGE}.{name}"
-    for name in (
-        "config", "config_training", "errors", "watch", "stage", "artifacts", "processes", "training.follow"
-    )
-}  # fmt: skip
+KEY_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage declares about itself, in its ``<stage>_stage.py``.
+
+    Attributes
+    ----------
+    name:
+        As flows, ``--fresh`` and the report call it, such as ``cold-start``.
+    kind:
+        Of its artifact, such as ``checkpoint``.
+    version:
+        Raised by hand when a change of code changes its results. A test compares the code with a committed table of
+        digests (``tests/pipeline/stage_digests.json``), and fails on a change without a new version.
+    code:
+        The modules that decide its result, with all they import; see :mod:`~medreasoner_monai.pipeline.code`.
+    libraries:
+        Distributions whose major version decides its result.
+    numeric:
+        Whether results differ between device classes (CPU in float32, GPU in bfloat16).
+    """
+
+    name: str
+    kind: str
+    version: int
+    code: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    numeric: bool = False
+
+    def key(self, inputs: Mapping[str, str], settings: Any) -> str:
+        """The cache key: equal keys mean equal results.
+
+        Parameters
+        ----------
+        inputs:
+            Digests of the artifacts it is made from, by name.
+        settings:
+            Those that decide the result, JSON-able.
+        """
+        return object_digest(
+            {
+                "kind": self.kind,
+                "version": self.version,
+                "inputs": dict(inputs),
+                "settings": settings,
+                "libraries": {name: major(name) for name in self.libraries},
+                "device": device_class() if self.numeric else None,
+            }
+        )[:KEY_LENGTH]
+
+
+def major(distribution: str) -> str:
+    """The part of an installed version that announces incompatible changes; empty where it is not installed.
+
+    >>> import importlib.metadata
+    >>> major("numpy") == importlib.metadata.version("numpy").split(".")[0]
+    True
+    """
+    try:
+        return _major(version(distribution))
+    except PackageNotFoundError:
+        return ""
+
+
+def _major(text: str) -> str:
+    """Up to the first number that is not 0.
+
+    >>> _major("2.4.1"), _major("0.28.2"), _major("0.0.7")
+    ('2', '0.28', '0.0.7')
+    """
+    found = re.match(r"(0\.)*\d+", text)
+    return found[0] if found else text
+
+
+def device_class() -> str:
+    """Where and in which precision this machine computes: ``cuda-bfloat16`` or ``cpu-float32``."""
+    if shutil.which("nvidia-smi") is None and not Path("/proc/driver/nvidia/version").exists():
+        return "cpu-float32"  # without importing torch, which takes seconds
+    import torch
+
+    return "cuda-bfloat16" if torch.cuda.is_available() else "cpu-float32"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A stage's artifact, and whether it was found rather than made."""
+
+    artifact: Artifact
+    reused: bool
 
 
 def run_stage(
     store: Store,
-    kind: str,
+    stage: Stage,
     make: Callable[[Draft], None],
     *,
     inputs: Mapping[str, Artifact],
     settings: Any,
-    reused: Callable[[Artifact], None] | None = None,
-) -> Artifact:
-    """The artifact of ``kind`` from these inputs and settings: the one made before, or a new one from ``make``.
+    fresh: bool = False,
+    note: Callable[[str], None] = lambda _: None,
+) -> Made:
+    """The artifact of a stage from these inputs and settings: the one made before, or a new one from ``make``.
 
-    The code that counts is the module ``make`` was defined in and all of this project that it imports.
+    Parameters
+    ----------
+    make:
+        Writes the artifact into a draft. It may be called again over what a killed attempt left there.
+    fresh:
+        Make it even if there is one.
+    note:
+        Told what a person who waits should know.
     """
     digests = {name: artifact.digest for name, artifact in inputs.items()}
-    code = code_digest(make.__module__)
-    key = store.key(kind, digests, settings, code)
-    found = store.find(kind, key)
-    if found is not None:
-        if reused is not None:
-            reused(found)
-        return found
-    with store.make(kind, key, digests, settings, {"code": code}) as draft:
-        make(draft)
-    made = store.find(kind, key)
-    assert made is not None
-    return made
-
-
-@functools.cache
-def code_digest(module: str) -> str:
-    """sha256 over the sources of a module of this project and of the project's modules it imports, near and far."""
-    total = hashlib.sha256()
-    for name in sorted(_reach(module)):
-        total.update(f"{name}\x1f".encode() + _source(name).read_bytes())
-    return total.hexdigest()
-
-
-def _reach(module: str) -> set[str]:
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name in _NOT_CODE:
-            continue
-        seen.add(name)
-        for node in ast.walk(ast.parse(_source(name).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
-                waiting += [node.module] + [
-                    f"{node.module}.{a.name}" for a in node.names if _exists(node.module, a.name)
-                ]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_module(node.value):
-                waiting.append(node.value)  # one that is run in a process of its own
-    return seen
-
-
-def _is_module(text: str) -> bool:
-    parent, dot, name = text.rpartition(".")
-    return (
-        bool(dot) and parent.split(".")[0] == PACKAGE and text.replace(".", "").isidentifier() and _exists(parent, name)
-    )
-
-
-@functools.cache
-def _source(module: str) -> Path:
-    spec = find_spec(module)
-    assert spec is not None and spec.origin is not None, module
-    return Path(spec.origin)
-
-
-def _exists(package: str, name: str) -> bool:
-    source = _source(package)
-    if source.name != "__init__.py":
-        return False
-    return (source.parent / f"{name}.py").is_file() or (source.parent / name / "__init__.py").is_file()
+    key = stage.key(digests, settings)
+    if not fresh and (found := store.find(stage.kind, key)) is not None:
+        store.push(found, note)  # it may have been made while the remote store was away
+        return Made(found, reused=True)
+    with store.claim(stage.kind, key, note):
+        if not fresh and (found := store.find(stage.kind, key)) is not None:
+            return Made(found, reused=True)
+        found = store.take_up(stage.kind, key)
+        if found is None:
+            about = {
+                "stage": stage.name,
+                "version": stage.version,
+                "code": code_digest(*stage.code),
+                "device": device_class(),
+            }
+            with store.make(stage.kind, key, digests, settings, about) as draft:
+                make(draft)
+            found = store.find(stage.kind, key)
+            assert found is not None, f"{stage.kind}-{key} was finished and is not there"
+        store.push(found, note)
+        return Made(found, reused=False)

@@ -1,44 +1,51 @@
-"""A workspace: the folder one run lives in, used by one process at a time."""
+"""A workspace: the folder in which runs, artifacts and tracking lie.
+
+::
+
+    artifacts/            what stages made (:mod:`~medreasoner_monai.pipeline.store`)
+    runs/<id>/            run.json, report.html, summary.json and grounding/ of each run
+    report.html …         the latest run's, by link; grounding/ as a copy
+    bundle/               the bundle of the latest promoted model, a folder of its own that can be copied
+    mlflow/, prefect/     their databases, unless servers are configured
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from medreasoner_monai.pipeline.folders import link_file, replace_folder
+from medreasoner_monai.pipeline.remote import Remote
+from medreasoner_monai.pipeline.runs import Runs
+from medreasoner_monai.pipeline.store import Store
 
-from medreasoner_monai.errors import InputError, WorkspaceBusyError
-from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.artifacts import Store
+REPORT, SUMMARY, GROUNDING, BUNDLE = "report.html", "summary.json", "grounding", "bundle"
 
 
 class Workspace:
-    """Paths below one folder, its artifacts and its lock."""
+    """Paths below one folder, its artifacts and its runs.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root:
+        The folder; made when something is written.
+    remote:
+        The store behind it that machines share.
+    """
+
+    def __init__(self, root: Path, remote: Remote | None = None) -> None:
         self.root = root.resolve()
+        self.remote = remote
 
     @cached_property
     def store(self) -> Store:
         """The artifacts."""
-        return Store(self.root / "artifacts")
+        return Store(self.root / "artifacts", self.remote)
 
-    @property
-    def report(self) -> Path:
-        """The page a person opens."""
-        return self.root / "report.html"
-
-    @property
-    def summary(self) -> Path:
-        """The same for machines."""
-        return self.root / "summary.json"
+    @cached_property
+    def runs(self) -> Runs:
+        """The runs."""
+        return Runs(self.root / "runs")
 
     @property
     def mlflow_uri(self) -> str:
@@ -47,7 +54,7 @@ class Workspace:
 
     @property
     def mlflow_artifacts(self) -> str:
-        """Where runs keep pictures and files, when no server is configured."""
+        """Where MLflow keeps pictures and files, when no server is configured."""
         return (self.root / "mlflow" / "artifacts").as_uri()
 
     @property
@@ -59,39 +66,15 @@ class Workspace:
         """A path as it reads from the workspace."""
         return str(path.resolve().relative_to(self.root))
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the workspace; the kernel lets go of it when the process ends, however it ends.
+    def show_latest(self, id_: str) -> None:
+        """Let the workspace's top show a run's report, summary and grounding."""
+        folder = self.runs.folder(id_)
+        for name in (REPORT, SUMMARY):
+            if (folder / name).is_file():
+                link_file(self.root / name, folder / name)
+        if (folder / GROUNDING).is_dir():
+            replace_folder(self.root / GROUNDING, folder / GROUNDING)
 
-        Raises
-        ------
-        WorkspaceBusyError
-            If another process holds it; the message says which.
-        InputError
-            If the folder cannot be written.
-        """
-        holder = self.root / "holder.json"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise WorkspaceBusyError(f"{self.root} is in use by {_describe(holder)}; wait, or use another") from None
-        except OSError as error:
-            raise InputError(f"the workspace {self.root} cannot be used: {error.strerror}") from None
-        try:
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            command = Path(sys.argv[0]).name
-            write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "command": command})
-            yield
-            holder.unlink(missing_ok=True)
-        finally:
-            lock.release()
-
-
-def _describe(holder: Path) -> str:
-    try:
-        who = json.loads(holder.read_text(encoding="utf-8"))
-        return f"process {who['pid']} ({who['command']}) on {who['host']} since {who['since']}"
-    except (FileNotFoundError, ValueError, KeyError):
-        return "another process"
+    def publish_bundle(self, bundle: Path) -> None:
+        """Put a promoted bundle where it is served from; nothing else ever touches what is served there."""
+        replace_folder(self.root / BUNDLE, bundle)

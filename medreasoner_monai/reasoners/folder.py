@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.files import file_digest, write_json
+from medreasoner_monai.files import remembered_digest, write_json
 from medreasoner_monai.pipeline.artifacts import MANIFEST
 from medreasoner_monai.task.geometry import Frame
 
@@ -81,7 +81,7 @@ def folder_digest(folder: Path, file_digests: Mapping[str, str] | None = None) -
             NOTE,
         )
         if path.is_file() and counts:
-            total.update(f"{path.name}\x1f{known.get(path.name) or file_digest(path)}\n".encode())
+            total.update(f"{path.name}\x1f{known.get(path.name) or remembered_digest(path)}\n".encode())
     return total.hexdigest()
 
 

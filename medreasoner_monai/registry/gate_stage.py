@@ -7,13 +7,16 @@ from typing import Any
 
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation, evaluate_model
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.registry.judge import decide
 from medreasoner_monai.registry.promotion import CHAMPION, Version, champion, promote, refuse, register
 
 DECISION = "decision.json"
+STAGE = Stage("gate", "decision", version=1, code=("registry.judge",))
 
 
 def gate(context: Context, dataset: Artifact, model: Artifact, result: Evaluation, blank: Evaluation) -> Artifact:
@@ -43,14 +46,15 @@ def gate(context: Context, dataset: Artifact, model: Artifact, result: Evaluatio
         watch.note(f"{decision['decision']}: {decision['reasons'][0]}")
 
     inputs = {"dataset": dataset, "model": model, "evaluation": result.artifact, "blank": blank.artifact}
-    return context.stage("decision", make, inputs=inputs, settings=context.settings.gate.model_dump(), title="gate")
+    return context.stage(STAGE, make, inputs=inputs, settings=context.settings.gate.deciding())
 
 
 def judge(
     context: Context, dataset: Artifact, model: Artifact, result: Evaluation, blank: Evaluation
 ) -> dict[str, Any]:
     """The decision as ``decision.json`` holds it; the champion answers the same samples first."""
-    reigning = champion(context.tracking, context.settings.tracking.model_name)
+    cache = context.workspace.root / "champions"
+    reigning = champion(context.tracking, context.settings.tracking.model_name, cache)
     if reigning is not None and reigning.digest == model.digest:
         reigning = None
     theirs = evaluate_model(context, dataset, reigning.folder, "champion") if reigning else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.bootstrap import paired_difference
-from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.records import Record, by_id
 from medreasoner_monai.settings.config import GateSettings
 
 
@@ -69,10 +69,10 @@ def decide(
 
 
 def _against(champion: Sequence[Record], candidate: Sequence[Record], tolerance: float) -> Check:
-    old, new = {r.id: r.box_iou for r in champion}, {r.id: r.box_iou for r in candidate}
+    old, new = by_id(champion), by_id(candidate)
     if set(old) != set(new):
         raise InputError("champion and candidate were evaluated on different samples; evaluate both on one test split")
-    gain = paired_difference([old[i] for i in sorted(old)], [new[i] for i in sorted(old)])
+    gain = paired_difference([old[i].box_iou for i in sorted(old)], [new[i].box_iou for i in sorted(old)])
     return Check(
         "not worse than the champion",
         gain.low >= -tolerance,

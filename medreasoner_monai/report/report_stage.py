@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 from medreasoner_monai.bundle.packaging import NAME
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation, compare_evaluations
 from medreasoner_monai.files import package_versions, write_json
-from medreasoner_monai.grounding.outputs import ANSWER, OVERLAY, REPORT, SEG
-from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.grounding.outputs import ANSWER, OVERLAY, SEG
+from medreasoner_monai.grounding.outputs import REPORT as DICOM_REPORT
+from medreasoner_monai.pipeline.artifacts import MANIFEST, Artifact
 from medreasoner_monai.pipeline.context import Context
+from medreasoner_monai.pipeline.runs import FIGURES, RunRecord
+from medreasoner_monai.pipeline.workspace import BUNDLE, GROUNDING, REPORT, SUMMARY
 from medreasoner_monai.registry.gate_stage import DECISION
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, Evaluated, ReportInputs
 from medreasoner_monai.report.page import write_report
@@ -46,8 +50,6 @@ class Finished:
     confidence: Evaluation | None = None
     bundle: Artifact | None = None
     grounding: Artifact | None = None
-    flow_run: str | None = None
-    reused: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def found(self) -> bool:
@@ -71,27 +73,35 @@ class Finished:
         return {name: artifact for name, artifact in chain.items() if artifact is not None}
 
 
-def report(context: Context, run: Finished) -> dict[str, Any]:
-    """Write ``report.html`` and ``summary.json`` into the workspace and return the latter's content."""
-    space = context.workspace
+def report(context: Context, finished: Finished) -> dict[str, Any]:
+    """Write ``report.html``, ``summary.json`` and the grounding into the run's folder, and show them at the top.
+
+    Returns
+    -------
+    The content of ``summary.json``.
+    """
+    assert context.run is not None, "a report is about a run"
+    space, folder = context.workspace, context.workspace.runs.folder(context.run)
     comparisons = {
-        pair: compare_evaluations(context, run.evaluations[pair[0]], run.evaluations[pair[1]])
+        pair: compare_evaluations(context, finished.evaluations[pair[0]], finished.evaluations[pair[1]])
         for pair in ((BASE, COLD_START), (COLD_START, FINAL), (BLANK, FINAL))
     }
-    for name, artifact in (("bundle", run.bundle), ("grounding", run.grounding)):
-        folder = artifact.path if artifact else None
-        point_at(space.root / name, folder / NAME if folder and name == "bundle" else folder)
-    summary = summarise(context, run, comparisons[COLD_START, FINAL]["box_iou"])
-    write_report(report_inputs(context, run, comparisons), run.dataset.path / "test.parquet", space.report)
-    write_json(space.summary, summary)
+    summary = summarise(context, finished, comparisons[COLD_START, FINAL]["box_iou"])
+    with space.runs.changed(context.run) as record:
+        record.decision, record.reasons = summary["decision"], list(summary["reasons"])
+        record.figures = {name: summary[name] for name in FIGURES}
+    if finished.grounding is not None:
+        shutil.copytree(
+            finished.grounding.path, folder / GROUNDING, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
+        )
+    write_report(
+        report_inputs(context, record, finished, comparisons), finished.dataset.path / "test.parquet", folder / REPORT
+    )
+    write_json(folder / SUMMARY, summary)
+    if finished.bundle is not None:
+        space.publish_bundle(finished.bundle.path / NAME)
+    space.show_latest(context.run)
     return summary
-
-
-def point_at(link: Path, target: Path | None) -> None:
-    """A link with a name that stays, to what the latest run made; none when it made nothing."""
-    link.unlink(missing_ok=True)
-    if target is not None:
-        link.symlink_to(target.relative_to(link.parent), target_is_directory=True)
 
 
 def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dict[str, Any]:
@@ -109,10 +119,11 @@ def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dic
         "confidence": None if run.confidence is None else dict(run.confidence.artifact.facts["confidence"]),
         "decision": run.decision.facts["decision"],
         "reasons": run.decision.facts["reasons"],
-        "report": context.workspace.relative(context.workspace.report),
-        "bundle": "bundle" if run.bundle else None,
-        "seg": f"grounding/{SEG}" if run.found else None,
-        "dicom_report": f"grounding/{REPORT}" if run.grounding else None,
+        "run": context.run,
+        "report": REPORT,
+        "bundle": BUNDLE if run.bundle else None,
+        "seg": f"{GROUNDING}/{SEG}" if run.found else None,
+        "dicom_report": f"{GROUNDING}/{DICOM_REPORT}" if run.grounding else None,
         "no_seg_because": _why_no_seg(run),
         "seconds": {name: artifact.seconds for name, artifact in run.artifacts().items()},
         "digests": {name: artifact.digest for name, artifact in run.artifacts().items()},
@@ -132,17 +143,18 @@ def _why_no_seg(run: Finished) -> str | None:
 
 
 def report_inputs(
-    context: Context, run: Finished, comparisons: Mapping[tuple[str, str], Mapping[str, Any]]
+    context: Context, record: RunRecord, run: Finished, comparisons: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> ReportInputs:
     """Gather what the page shows."""
     settings, space = context.settings, context.workspace
+    reused = {stage.ref.digest for stage in record.artifacts.values() if stage.reused}
     grounding = None
     if run.grounding is not None:
         grounding = {
             "answer": json.loads((run.grounding.path / ANSWER).read_text(encoding="utf-8")),
             "overlay": run.grounding.path / OVERLAY,
-            "seg": f"grounding/{SEG}" if run.found else None,
-            "report": f"grounding/{REPORT}",
+            "seg": f"{GROUNDING}/{SEG}" if run.found else None,
+            "report": f"{GROUNDING}/{DICOM_REPORT}",
         }
     return ReportInputs(
         title=settings.name,
@@ -164,12 +176,12 @@ def report_inputs(
                 "seconds": a.seconds,
                 "digest": a.digest,
                 "path": space.relative(a.path),
-                "reused": a.digest in run.reused,
+                "reused": a.digest in reused,
                 "inputs": dict(a.manifest["inputs"]),
             }
             for name, a in run.artifacts().items()
         ],
-        links=links(context, run),
+        links=links(context, record),
         how_to_open=f"medreasoner ui --workspace {space.root.name}",
         completions=sample_completions(run.grpo.path),
         alarms=[
@@ -181,14 +193,15 @@ def report_inputs(
     )
 
 
-def links(context: Context, run: Finished) -> dict[str, str]:
+def links(context: Context, run: RunRecord) -> dict[str, str]:
     """Where MLflow and Prefect show this run: the team's servers, or this machine's once ``medreasoner ui`` runs."""
     tracking = context.settings.tracking
     mlflow = (
         tracking.mlflow_uri if (tracking.mlflow_uri or "").startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
     )
     prefect = (tracking.prefect_api_url or f"http://127.0.0.1:{PREFECT_PORT}/api").removesuffix("/api")
-    found = {"MLflow": f"{mlflow}/#/experiments/{context.tracking.experiment_id}"}
+    experiment = context.tracking.known_experiment()
+    found = {"MLflow": f"{mlflow}/#/experiments/{experiment}" if experiment else f"{mlflow}"}
     if run.flow_run:
         found["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run}"
     return found

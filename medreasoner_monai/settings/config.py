@@ -93,9 +93,22 @@ class TrackingSettings(Section):
     pictures: bool = Field(
         False, description="send training pictures to a configured MLflow; in the workspace they are kept in any case"
     )
+    sample_ids: bool = Field(
+        False, description="send ids of samples to a configured MLflow; otherwise samples are numbered there"
+    )
     experiment: str = "medreasoner"
     model_name: str = "medreasoner"
     prefect_api_url: str | None = None
+
+
+class StoreSettings(Section):
+    """Where artifacts are shared between machines. Left empty, they lie in the workspace alone."""
+
+    url: str | None = Field(None, description="as fsspec takes it: file:///mnt/store, s3://bucket/x, sftp://host/x")
+    options: dict[str, Any] = Field({}, description="for fsspec's file system; passwords belong in the environment")
+    lease_seconds: float = Field(
+        60, gt=0, description="how long a machine that stopped working on a stage is waited for"
+    )
 
 
 class Settings(Section):
@@ -112,6 +125,7 @@ class Settings(Section):
     gate: GateSettings = GateSettings()
     ground: GroundSettings = GroundSettings()
     tracking: TrackingSettings = TrackingSettings()
+    store: StoreSettings = StoreSettings()
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from medreasoner_monai.settings.starter import StarterSettings
+
+OBSERVES: dict[str, JsonValue] = {"decides": False}
+"""Marks a field that does not decide a result (an address, a memory limit): it is in no cache key."""
 
 
 class Section(BaseModel):
     """A part of the settings: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide a result, JSON-able, for a cache key: all but those marked :data:`OBSERVES`."""
+        whole = self.model_dump(mode="json")
+        found: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("decides") is False:
+                continue
+            value = getattr(self, name)
+            found[name] = value.deciding() if isinstance(value, Section) else whole[name]
+        return found
 
 
 class HardwareSettings(Section):
@@ -69,9 +84,13 @@ class DeepSpeedSettings(Section):
     offload: Literal["none", "optimizer", "all"] = Field(
         "none", description="keep the optimiser, or (stage 3) the weights too, in the machine's own memory"
     )
-    hostfile: Path | None = Field(None, description="machines as DeepSpeed lists them: `name slots=8` a line")
+    hostfile: Path | None = Field(
+        None, description="machines as DeepSpeed lists them: `name slots=8` a line", json_schema_extra=OBSERVES
+    )
     nodes: int = Field(1, ge=1, description="machines in the hostfile")
-    port: int = Field(29500, ge=1024, le=65535, description="where ranks of several machines meet")
+    port: int = Field(
+        29500, ge=1024, le=65535, description="where ranks of several machines meet", json_schema_extra=OBSERVES
+    )
 
     @property
     def ranks(self) -> int:
@@ -104,7 +123,7 @@ class ColdStartSettings(Section):
     weight_decay: float = 0.01
     freeze_vision: bool = Field(True, description="leave the vision tower as it is: less to compute, nothing unlearnt")
     lora: LoraSettings | None = Field(None, description="train adapters and merge them; all weights when absent")
-    gradient_checkpointing: bool | None = Field(None, description="on GPUs when absent")
+    gradient_checkpointing: bool | None = Field(None, description="on GPUs when absent", json_schema_extra=OBSERVES)
     save_every: int = Field(50, ge=1, description="steps between checkpoints")
     validate_samples: int = Field(64, ge=0, description="of the validation split, at each checkpoint; 0 for none")
     seed: int = 0
@@ -136,10 +155,20 @@ class GenerationSettings(Section):
     engine: Literal["transformers", "vllm-colocate", "vllm-server"] = Field(
         "transformers", description="vLLM (the `vllm` extra, GPUs) in the ranks themselves, or in a server of its own"
     )
-    server: str = Field("http://127.0.0.1:8000", description="the server's address (docs/training.md starts it)")
-    gpu_memory: float = Field(0.3, gt=0, lt=1, description="share of each GPU that vLLM may take, colocated")
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one copy of vLLM's model")
-    sleep: bool = Field(True, description="give the memory back while weights are updated, colocated")
+    server: str = Field(
+        "http://127.0.0.1:8000",
+        description="the server's address (docs/training.md starts it)",
+        json_schema_extra=OBSERVES,
+    )
+    gpu_memory: float = Field(
+        0.3, gt=0, lt=1, description="share of each GPU that vLLM may take, colocated", json_schema_extra=OBSERVES
+    )
+    tensor_parallel: int = Field(
+        1, ge=1, description="GPUs that share one copy of vLLM's model", json_schema_extra=OBSERVES
+    )
+    sleep: bool = Field(
+        True, description="give the memory back while weights are updated, colocated", json_schema_extra=OBSERVES
+    )
 
 
 class LossSettings(Section):
@@ -175,7 +204,7 @@ class GrpoSettings(Section):
     max_completion: int = Field(96, ge=8, description="tokens")
     freeze_vision: bool = True
     lora: LoraSettings | None = Field(None, description="train adapters and merge them; all weights when absent")
-    gradient_checkpointing: bool | None = Field(None, description="on GPUs when absent")
+    gradient_checkpointing: bool | None = Field(None, description="on GPUs when absent", json_schema_extra=OBSERVES)
     save_every: int = Field(10, ge=1, description="rounds between checkpoints")
     validate_samples: int = Field(64, ge=0, description="of the validation split, at each checkpoint; 0 for none")
     seed: int = 0

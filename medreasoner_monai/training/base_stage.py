@@ -8,16 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data import schema
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.files import write_json
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, write_note
 from medreasoner_monai.reasoners.starter import build
 from medreasoner_monai.task.answer import render
+from medreasoner_monai.training.finish import keep
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 
 WORKER = "medreasoner_monai.training.vision_worker"
+STAGE = Stage(
+    "base",
+    "base",
+    version=1,
+    code=("training.vision_worker", "reasoners.starter"),
+    libraries=("torch", "transformers", "tokenizers"),
+    numeric=True,
+)
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
@@ -29,14 +41,13 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
     settings = {
         "starter": model.starter.model_dump(mode="json"),
         "vision": model.vision.model_dump(mode="json"),
-        "threads": context.threads,
     }
 
     def make(draft: Draft, watch: Watch) -> None:
         raw = draft.scratch / "raw"
         if not (raw / "built.json").is_file():
             size = build(raw, texts(dataset.path / "train.parquet"), model.starter)
-            (raw / "built.json").write_text(json.dumps(size))
+            write_json(raw / "built.json", size)
         draft.facts.update(json.loads((raw / "built.json").read_text()))
         job = {
             "model": str(raw),
@@ -44,7 +55,7 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
             "folder": str(draft.scratch),
             "out": str(draft.path),
             "settings": settings["vision"],
-            "threads": settings["threads"],
+            "threads": context.threads,
         }
         with tracked(context, "vision warm-up", draft, settings, {"dataset": dataset}, watch) as run:
 
@@ -53,11 +64,11 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
                 watch.step(int(values["step"]), int(values["total"]), **pick(values, "loss"))
 
             run_worker(WORKER, job, draft.scratch, row, note=watch.warn)
-            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            keep(METRICS, draft.scratch, draft.path)
             run.curves(read_rows(draft.path / METRICS))
         write_note(draft.path, prompt=model.prompt, stage="base", dataset=dataset.digest)
 
-    return context.stage("base", make, inputs={"dataset": dataset}, settings=settings, title="base")
+    return context.stage(STAGE, make, inputs={"dataset": dataset}, settings=settings)
 
 
 def adopt(context: Context, folder: Path) -> Artifact:
@@ -71,7 +82,8 @@ def adopt(context: Context, folder: Path) -> Artifact:
     def make(draft: Draft, watch: Watch) -> None:
         for path in sorted(folder.iterdir()):
             link = draft.path / path.name
-            if path.is_file() and not link.exists():
+            if path.is_file():
+                link.unlink(missing_ok=True)  # of an attempt before this one
                 link.symlink_to(path.resolve())
         if limit is not None:
             limited = draft.scratch / "processor"
@@ -85,7 +97,7 @@ def adopt(context: Context, folder: Path) -> Artifact:
         watch.step(1, 1)
 
     settings = {"model": folder_digest(folder), "max_pixels": limit}
-    return context.stage("base", make, inputs={}, settings=settings, title="base")
+    return context.stage(STAGE, make, inputs={}, settings=settings)
 
 
 def limited_processor(folder: Path, max_pixels: int | None) -> Any:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import write_note
-from medreasoner_monai.training.finish import best_checkpoint, save_whole
+from medreasoner_monai.training.finish import best_checkpoint, keep, save_whole
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 
 WORKER = "medreasoner_monai.training.sft_worker"
+STAGE = Stage(
+    "cold-start",
+    "cold-start",
+    version=1,
+    code=("training.sft_worker", "training.finish"),
+    libraries=("torch", "transformers", "trl", "accelerate", "deepspeed", "peft"),
+    numeric=True,
+)
 
 
 def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
@@ -41,7 +51,7 @@ def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
                 )
 
             run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
-            (draft.scratch / METRICS).replace(draft.path / METRICS)
+            keep(METRICS, draft.scratch, draft.path)
             run.curves(read_rows(draft.path / METRICS))
         best = best_checkpoint(draft.scratch / "checkpoints")
         draft.facts["step"] = int(best.name.rpartition("-")[2])
@@ -49,9 +59,9 @@ def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
         write_note(draft.path, prompt=prompt, stage="cold start", dataset=dataset.digest, base=base.digest)
 
     return context.stage(
-        "cold-start",
+        STAGE,
         make,
         inputs={"dataset": dataset, "base": base},
-        settings={**settings, "prompt": prompt, "attention": model.attention, "threads": context.threads},
+        settings={**chosen.deciding(), "prompt": prompt, "attention": model.attention},
         title="cold start",
     )

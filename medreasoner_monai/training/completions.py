@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from medreasoner_monai.rewards import RewardSuite
 from medreasoner_monai.task.answer import Grounding, parse
 from medreasoner_monai.task.geometry import Frame
+from medreasoner_monai.training.attempt import check_current
 from medreasoner_monai.training.contact import Tile, contact_sheet
 from medreasoner_monai.training.dataset import row_truth
 from medreasoner_monai.training.follow import SHEETS, sheet_name
@@ -95,6 +96,7 @@ class Recorder(TrainerCallback):
             # No name of a sample: it may be a patient's. The number is the line's among those of the step.
             caption = f"{n + 1}: reward {reward:.2f}, advantage {advantage:+.2f}{said}"
             tiles.append(Tile(row["images"][0], row_truth(row), drawn, caption))
+        check_current()
         folder = self.folder / SHEETS
         folder.mkdir(parents=True, exist_ok=True)
         # The sheet first: who reads a line finds the picture that belongs to it.

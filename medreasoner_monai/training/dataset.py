@@ -17,6 +17,8 @@ from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 from medreasoner_monai.task.prompts import Template
 
 KEPT_BYTES = 2**30
+_PLACE = "place"
+"""The column that numbers a split's rows."""
 
 
 def model_picture(image: Any, seen: Frame) -> Image.Image:
@@ -73,7 +75,7 @@ class _View:
 
     def __init__(self, processor: Any, prompt: Template, answered: bool) -> None:
         self.processor, self.prompt, self.answered = processor, prompt, answered
-        self.kept: dict[str, dict[str, Any]] = {}
+        self.kept: dict[int, dict[str, Any]] = {}
         self.room = KEPT_BYTES
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -81,13 +83,13 @@ class _View:
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def row(self, stored: dict[str, Any]) -> dict[str, Any]:
-        name = stored["extra_info"]["id"]
-        if name in self.kept:
-            return self.kept[name]
+        place = stored.pop(_PLACE)
+        if place in self.kept:
+            return self.kept[place]
         made = training_row(stored, self.processor, self.prompt, answered=self.answered)
         size = 3 * made["frame_width"] * made["frame_height"]
         if size <= self.room:
-            self.kept[name] = made
+            self.kept[place] = made
             self.room -= size
         return made
 
@@ -106,12 +108,14 @@ def training_set(
     limit:
         Only so many of its rows, drawn by ``seed``.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Dataset
     from datasets.table import InMemoryTable
 
     columns = [name for name in SCHEMA.names if name != "masks"]
-    data = Dataset(InMemoryTable(pq.read_table(split, columns=columns)))
+    table = pq.read_table(split, columns=columns)
+    data = Dataset(InMemoryTable(table.append_column(_PLACE, pa.array(range(len(table))))))
     if limit is not None and limit < len(data):
         data = data.select(random.Random(seed).sample(range(len(data)), limit))
     return data.with_transform(_View(processor, prompt, answered))

@@ -1,8 +1,9 @@
-"""What is kept of a finished training: the checkpoint that validation found best."""
+"""What is kept of a finished training: files copied out of its scratch folder, and the checkpoint found best."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,21 @@ from medreasoner_monai.errors import ArtifactError, StageFailedError
 
 ADAPTER, LATEST = "adapter_config.json", "latest"
 """What tells a checkpoint of adapters, and one of DeepSpeed's shards."""
+
+
+def keep(name: str, scratch: Path, folder: Path) -> None:
+    """Copy a file of a training's scratch into its artifact, if there is one; it is there in full or not at all.
+
+    What is kept stays in the scratch folder too: an attempt that is killed before the artifact is finished is repeated,
+    and needs it again.
+    """
+    source, target = scratch / name, folder / name
+    if not source.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(target.name + ".tmp")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)
 
 
 def best_checkpoint(folder: Path) -> Path:

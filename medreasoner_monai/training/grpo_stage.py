@@ -7,15 +7,25 @@ import shutil
 from pathlib import Path
 
 from medreasoner_monai.errors import StageFailedError
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch, pick
-from medreasoner_monai.training.finish import best_checkpoint
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
+from medreasoner_monai.training.finish import best_checkpoint, keep
 from medreasoner_monai.training.launch import COMPLETIONS, METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
 
 WORKER = "medreasoner_monai.training.grpo_worker"
 SHARDS = "shards"
+STAGE = Stage(
+    "grpo",
+    "grpo",
+    version=1,
+    code=("training.grpo_worker", "training.finish"),
+    libraries=("torch", "transformers", "trl", "accelerate", "deepspeed", "peft"),
+    numeric=True,
+)
 
 
 def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
@@ -42,9 +52,9 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
                 watch.step(int(values["step"]), int(values["total"]), **pick(values, "reward", "eval_reward", "kl"))
 
             run_worker(WORKER, job, draft.scratch, row, spread=chosen.deepspeed, note=watch.warn)
-            (draft.scratch / METRICS).replace(draft.path / METRICS)
-            if (draft.scratch / COMPLETIONS).is_file():
-                (draft.scratch / COMPLETIONS).replace(draft.path / COMPLETIONS)
+            keep(METRICS, draft.scratch, draft.path)
+            keep(COMPLETIONS, draft.scratch, draft.path)
+            if (draft.path / COMPLETIONS).is_file():
                 run.file(draft.path / COMPLETIONS)
             run.curves(read_rows(draft.path / METRICS))
         best = best_checkpoint(draft.scratch / "checkpoints")
@@ -52,10 +62,10 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
         keep_shards(best, draft.path / SHARDS)
 
     return context.stage(
-        "grpo",
+        STAGE,
         make,
         inputs={"dataset": dataset, "start": start},
-        settings={**settings, "prompt": prompt, "attention": model.attention, "threads": context.threads},
+        settings={**chosen.deciding(), "prompt": prompt, "attention": model.attention},
         title="GRPO",
     )
 

@@ -28,6 +28,7 @@ from medreasoner_monai.training.worker import (
     last_checkpoint,
     load_model,
     main,
+    reached,
     single_process_group,
     vision_tower,
 )
@@ -49,6 +50,9 @@ def train(job: Job) -> None:
     validated = settings.validate_samples > 0 and has_rows(Path(job["val"]))
     # Before the model: ZeRO-3 shards it while it is loaded.
     args = GRPOConfig(**grpo_arguments(settings, chosen, folder, gpu=gpu, validated=validated))
+    checkpoint = last_checkpoint(folder / "checkpoints", probed=True)
+    if reached(checkpoint, args.max_steps):
+        return
 
     def questions(split: str, limit: int) -> Any:
         path = Path(job[split])
@@ -70,7 +74,7 @@ def train(job: Job) -> None:
             see_pictures_once(vision_tower(model))
     read_prompts_once(bare(trainer.model))
     observe(trainer, folder, rewards=chosen, every=settings.save_every * settings.updates)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    trainer.train(resume_from_checkpoint=checkpoint)
 
 
 if __name__ == "__main__":

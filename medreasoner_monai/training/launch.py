@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from medreasoner_monai.errors import ConfigError, StageFailedError, StoppedError
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.processes import die_with_parent
 from medreasoner_monai.settings.training import DeepSpeedSettings
+from medreasoner_monai.training.attempt import LEASE, Attempt, begin
 from medreasoner_monai.training.failures import ERRORS, first_error
 
 log = logging.getLogger("medreasoner")
@@ -43,6 +44,7 @@ def run_worker(
     *,
     spread: DeepSpeedSettings | None = None,
     note: Callable[[str], None] = log.info,
+    lease: float = LEASE,
 ) -> None:
     """Run ``python -m module job.json`` on the ranks that ``spread`` asks for (one without it) until it ends.
 
@@ -61,39 +63,40 @@ def run_worker(
         Called with each row of metrics as it is written.
     note:
         Told what a person who waits should know.
+    lease:
+        Seconds after which ranks end that see no sign of this process.
 
     Raises
     ------
     StageFailedError
-        If it ends with an error; the message holds the first error of any rank and where the whole log is.
+        If it ends with an error; the message holds the first error of any rank and where the whole log is. Or if a rank
+        of an earlier attempt does not end, or another process takes the training over.
     StoppedError
         If it was asked to end and saved where it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     job_file, log_file = folder / "job.json", folder / LOG
-    write_json(job_file, job)
-    clear(folder)
-    shutil.rmtree(folder / ERRORS, ignore_errors=True)
-    if spread is not None and spread.nodes > 1:
-        check_port(spread.port)
-    with log_file.open("ab") as log_to, sigterm_raises():
-        worker = subprocess.Popen(
-            command(module, job_file, spread),
-            stdout=log_to,
-            stderr=subprocess.STDOUT,
-            env=_environment(),
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no lock is taken
-            start_new_session=True,  # Ctrl-C is this process's to pass on
-        )
+    with begin(folder, note, lease) as attempt:
+        write_json(job_file, job)
+        clear(folder)
+        shutil.rmtree(folder / ERRORS, ignore_errors=True)
+        if spread is not None and spread.nodes > 1:
+            check_port(spread.port)
         rows = Tail(folder / METRICS)
-        try:
-            while worker.poll() is None:
-                for row in rows:
-                    on_row(row)
-                time.sleep(0.25)
-        except BaseException:
-            end(worker, folder, note, launched=spread is not None and spread.ranks > 1)
-            raise
+        with log_file.open("ab") as log_to, sigterm_raises():
+            worker = subprocess.Popen(
+                command(module, job_file, spread, attempt.id),
+                stdout=log_to,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no lock is taken
+                start_new_session=True,  # Ctrl-C is this process's to pass on
+            )
+            try:
+                _follow(worker, attempt, rows, on_row)
+            except BaseException:
+                end(worker, folder, note, launched=spread is not None and spread.ranks > 1, lost=attempt.lost)
+                raise
     for row in rows:
         on_row(row)
     if (step := was_stopped(folder)) is not None and worker.returncode == 0:
@@ -104,13 +107,24 @@ def run_worker(
         )
 
 
-def command(module: str, job_file: Path, spread: DeepSpeedSettings | None) -> list[str]:
-    """The command that starts a worker on its ranks.
+def _follow(
+    worker: subprocess.Popen[bytes], attempt: Attempt, rows: Iterable[Row], on_row: Callable[[Row], None]
+) -> None:
+    while worker.poll() is None:
+        if attempt.lost:
+            raise StageFailedError(f"another process has taken over the training in {attempt.folder}; leave it to that")
+        for row in rows:
+            on_row(row)
+        time.sleep(0.25)
+
+
+def command(module: str, job_file: Path, spread: DeepSpeedSettings | None, attempt: str = "") -> list[str]:
+    """The command that starts a worker on its ranks, each of which is told its attempt's id.
 
     One rank needs no launcher. Several on one machine are started by torch's, those on several machines by
     DeepSpeed's, which logs in to each machine of the hostfile.
     """
-    target = ["-m", module, str(job_file)]
+    target = ["-m", module, str(job_file), *([attempt] if attempt else [])]
     if spread is None or spread.ranks == 1:
         return [sys.executable, *target]
     if spread.nodes == 1:
@@ -121,8 +135,17 @@ def command(module: str, job_file: Path, spread: DeepSpeedSettings | None) -> li
     return [*launcher, "--no_local_rank", "--module", *target[1:]]
 
 
-def end(worker: subprocess.Popen[bytes], folder: Path, note: Callable[[str], None], *, launched: bool) -> None:
-    """Ask a worker to save and end, and wait for it; whoever loses patience asks a second time."""
+def end(
+    worker: subprocess.Popen[bytes], folder: Path, note: Callable[[str], None], *, launched: bool, lost: bool = False
+) -> None:
+    """Ask a worker to save and end, and wait for it; whoever loses patience asks a second time.
+
+    One whose folder is another process's by now (``lost``) is ended at once: it must not write, nor ask in there.
+    """
+    if lost:
+        worker.kill()
+        worker.wait()
+        return
     (folder / STOP).touch()
     if worker.poll() is None:
         note("asked the training to save and end; ask again to end at once")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from medreasoner_monai.pipeline.artifacts import Artifact, Draft
+from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.stage import Stage
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import folder_digest
 from medreasoner_monai.training.grpo_stage import SHARDS
 from medreasoner_monai.training.merging.merge import merge_into
+
+STAGE = Stage(
+    "merge",
+    "model",
+    version=1,
+    code=("training.merging.merge",),
+    libraries=("torch", "transformers", "safetensors", "peft"),
+)
 
 
 def merge(context: Context, start: Artifact, trained: Artifact) -> Artifact:
@@ -26,4 +36,4 @@ def merge(context: Context, start: Artifact, trained: Artifact) -> Artifact:
         )
         draft.facts.update(facts, model_digest=folder_digest(draft.path))
 
-    return context.stage("model", make, inputs={"start": start, "shards": trained}, settings={}, title="merge")
+    return context.stage(STAGE, make, inputs={"start": start, "shards": trained}, settings={})

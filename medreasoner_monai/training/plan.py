@@ -130,7 +130,7 @@ def _too_much(stage: StagePlan, settings: Settings, *, gpu: bool) -> list[str]:
         if needs.memory["vLLM"] < least:
             found.append(
                 f"{stage.name}: vLLM is given {needs.memory['vLLM']:.0f} GB a GPU and needs about {least:.0f} GB for "
-                "weights and some cache; raise grpo_stage.generation.gpu_memory or tensor_parallel"
+                "weights and some cache; raise grpo.generation.gpu_memory or tensor_parallel"
             )
     if hardware.memory is not None and needs.host > hardware.memory:
         found.append(

@@ -39,12 +39,12 @@ def number(value: Any) -> float | None:
 def measured(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row as a tracker takes them; how many were not finite stands under :data:`NOT_FINITE`.
 
-    >>> measured({"step": 3, "total": 9, "kl": 0.5, "not_finite": ["loss"]})
+    >>> measured({"step": 3, "total": 9, "time": 1.7e9, "kl": 0.5, "not_finite": ["loss"]})
     {'kl': 0.5, 'not_finite': 1.0}
     """
     out = {}
     for name, value in row.items():
-        if name in ("step", "total"):
+        if name in ("step", "total", "time"):
             continue
         found = float(len(value)) if name == NOT_FINITE and isinstance(value, list) else number(value)
         if found is not None:

@@ -17,7 +17,15 @@ from medreasoner_monai.training.deepspeed import prepare
 from medreasoner_monai.training.observe import observe
 from medreasoner_monai.training.stopping import Stop
 from medreasoner_monai.training.validation import Undisturbed, ValidateLast, has_rows
-from medreasoner_monai.training.worker import Job, Report, last_checkpoint, load_model, main, single_process_group
+from medreasoner_monai.training.worker import (
+    Job,
+    Report,
+    last_checkpoint,
+    load_model,
+    main,
+    reached,
+    single_process_group,
+)
 
 
 class Trainer(Undisturbed, SFTTrainer):
@@ -36,6 +44,8 @@ def train(job: Job) -> None:
     # Before the model: ZeRO-3 shards it while it is loaded.
     args = SFTConfig(**sft_arguments(settings, folder, gpu=gpu, validated=validated))
     checkpoint = last_checkpoint(folder / "checkpoints")
+    if reached(checkpoint, args.max_steps):
+        return
     # Resumed weights are loaded here: the plain trainer's own loading does not map the names that a Qwen2.5-VL is saved
     # under to those of its modules, passes all of them over with a warning, and would go on from the first weights.
     # DeepSpeed and PEFT save under the modules' names and load by themselves.

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_model as load_weights
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingArguments
 
@@ -21,9 +22,10 @@ from medreasoner_monai.data.schema import Sample, read_split
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.starter import number_code
 from medreasoner_monai.task.geometry import convert
+from medreasoner_monai.training.attempt import check_current
 from medreasoner_monai.training.dataset import model_picture
 from medreasoner_monai.training.throughput import Throughput
-from medreasoner_monai.training.worker import Report, last_checkpoint, main
+from medreasoner_monai.training.worker import Report, last_checkpoint, main, reached
 
 EPSILON = 1e-3
 WAVELENGTHS = 4
@@ -168,7 +170,12 @@ def train(job: dict[str, Any]) -> None:
         callbacks=[Report(folder)],
     )
     Throughput(trainer)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    checkpoint = last_checkpoint(folder / "checkpoints")
+    if checkpoint is not None and reached(checkpoint, settings["steps"]):
+        load_weights(module, Path(checkpoint) / "model.safetensors", strict=True)
+    elif settings["steps"]:  # 0 would be taken for "as many as three epochs have"
+        trainer.train(resume_from_checkpoint=checkpoint)
+    check_current()
     out = Path(job["out"])
     model.save_pretrained(out)
     processor.save_pretrained(out)

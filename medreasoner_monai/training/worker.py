@@ -16,15 +16,20 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.processes import die_with_parent
+from medreasoner_monai.training import attempt
 from medreasoner_monai.training.failures import ERRORS
 from medreasoner_monai.training.launch import METRICS, RANK_LOG
+from medreasoner_monai.training.merging.source import PROBE
 from medreasoner_monai.training.rows import finite_values
 
 Job = dict[str, Any]
 
 
 def main(train: Callable[[Job], None]) -> None:
-    """Run a training as its job file says; an error is noted by rank before it ends the process."""
+    """Run a training as its job file says, for the attempt that is named behind it.
+
+    An error is noted by rank before it ends the process.
+    """
     import torch
 
     job: Job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -33,12 +38,15 @@ def main(train: Callable[[Job], None]) -> None:
     if ranks > 1:
         _own_log(folder / RANK_LOG.format(rank))
     die_with_parent()
+    if len(sys.argv) > 2:
+        attempt.join(folder, sys.argv[2], rank)
     # Results depend on how many threads compute.
     if job["threads"]:
         torch.set_num_threads(max(1, job["threads"] // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     try:
         train(job)
     except Exception as error:
+        attempt.check_current()
         note = {"rank": rank, "time": time.time(), "type": type(error).__name__, "message": str(error)}
         (folder / ERRORS).mkdir(exist_ok=True)
         write_json(folder / ERRORS / f"rank-{rank}.json", note)
@@ -51,10 +59,12 @@ def main(train: Callable[[Job], None]) -> None:
         distributed.barrier()
         # Taking the interpreter down beside gloo's threads ends in an abort now and then.
         _leave(0)
+    attempt.end()
 
 
 def _leave(code: int) -> NoReturn:
     """End the process here and now."""
+    attempt.end()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -68,15 +78,17 @@ def _own_log(path: Path) -> None:
             os.dup2(log.fileno(), stream.fileno())
 
 
-def last_checkpoint(folder: Path) -> str | None:
+def last_checkpoint(folder: Path, *, probed: bool = False) -> str | None:
     """The newest whole checkpoint in a trainer's folder; halves that a kill left behind are passed over.
 
-    A checkpoint counts when its ``trainer_state.json`` is there: the trainer writes it last.
+    A checkpoint counts when its ``trainer_state.json`` is there: the trainer writes it last. With ``probed`` it must
+    also hold the probe, which a callback writes after that.
     """
     if not folder.is_dir():
         return None
+    attempt.check_current()
     for path in folder.glob("checkpoint-*"):
-        if not whole(path):
+        if not whole(path, probed=probed):
             # Several ranks look at once; the first to see it moves it.
             try:
                 path.rename(path.with_name(f"broken-{path.name}-{os.getpid()}"))
@@ -85,23 +97,45 @@ def last_checkpoint(folder: Path) -> str | None:
     return get_last_checkpoint(str(folder))
 
 
-def whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end."""
+def whole(checkpoint: Path, *, probed: bool = False) -> bool:
+    """Whether a checkpoint was written to its end, with ``probed`` including the live model's probe."""
+    step = _step(checkpoint)
+    return step is not None and (not probed or (checkpoint / f"global_step{step}" / PROBE).is_file())
+
+
+def reached(checkpoint: str | None, steps: int) -> bool:
+    """Whether a checkpoint is that of the last of ``steps`` steps, behind which nothing is left to train.
+
+    To be asked before a trainer is resumed: transformers looks for the end only after a step, and would take one more.
+    """
+    step = None if checkpoint is None else _step(Path(checkpoint))
+    return step is not None and step >= steps
+
+
+def _step(checkpoint: Path) -> int | None:
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
+        step: int = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    return step
 
 
 class Report(TrainerCallback):
-    """Writes what the trainer logs as JSON lines; after a resume, lines behind the checkpoint are dropped first."""
+    """Writes what the trainer logs as JSON lines; after a resume, lines behind the checkpoint are dropped first.
+
+    Comes first among callbacks: it ends a rank whose attempt is over before anything of its step is written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """On every rank, before the step is logged and perhaps saved."""
+        attempt.check_current()
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep what belongs to steps that are not repeated."""
+        attempt.check_current()
         if not state.is_world_process_zero:
             return
         kept = [r for r in _rows(self.path) if r["step"] <= state.global_step]
@@ -113,7 +147,9 @@ class Report(TrainerCallback):
         """One line a logged step."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        row = {"step": state.global_step, "total": state.max_steps, **finite_values(logs)}
+        attempt.check_current()
+        now = round(time.time(), 3)
+        row = {"step": state.global_step, "total": state.max_steps, "time": now, **finite_values(logs)}
         with self.path.open("a", encoding="utf-8") as f:
             f.write(json.dumps(row) + "\n")
 

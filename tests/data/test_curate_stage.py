@@ -12,8 +12,8 @@ from medreasoner_monai.data.curate_stage import REJECTS, SPLITS, SYNTHETIC, cura
 from medreasoner_monai.data.schema import SCHEMA, Sample, read_split, to_row, write_split
 from medreasoner_monai.data.sources import phantom_samples
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.pipeline.artifacts import Draft
 from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.settings.config import ParquetSource, PhantomSource
 from tests.samples import sample
 
@@ -22,7 +22,7 @@ SITES = ("chest_xray", "brain_mr")
 
 @pytest.fixture
 def draft(tmp_path: Path) -> Draft:
-    return Draft(tmp_path / "dataset.partial")
+    return Draft(tmp_path / "dataset.partial", tmp_path / "dataset.scratch")
 
 
 def splits(draft: Draft) -> dict[str, list[Sample]]:
@@ -40,7 +40,8 @@ def test_bad_row_is_set_aside_with_its_reason_and_the_rest_kept(tmp_path: Path, 
     rows[2]["prompt"] = [{"role": "user", "content": ""}]
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "bad.parquet")
     good = source(tmp_path)
-    given = good.model_copy(update={"train": tmp_path / "bad.parquet", "val": good.test})
+    write_split(tmp_path / "val.parquet", [sample(90)])
+    given = good.model_copy(update={"train": tmp_path / "bad.parquet", "val": tmp_path / "val.parquet"})
     curate_into(draft, given, Silent())
     assert [s.id for s in splits(draft)["train"]] == ["s0", "s1", "s3", "s4", "s5"]
     (reject,) = pq.read_table(draft.path / REJECTS).to_pylist()
@@ -68,7 +69,7 @@ def test_val_is_taken_from_train_by_group(tmp_path: Path, draft: Draft) -> None:
 
 def test_more_data_moves_no_group_to_another_split(tmp_path: Path, draft: Draft) -> None:
     curate_into(draft, source(tmp_path), Silent())
-    more = Draft(tmp_path / "more.partial")
+    more = Draft(tmp_path / "more.partial", tmp_path / "more.scratch")
     curate_into(more, source(tmp_path, count=60), Silent())
     before, after = ({s.id for s in splits(d)["val"]} for d in (draft, more))
     assert before <= after
@@ -114,3 +115,65 @@ def test_phantom_samples_are_the_same_each_time() -> None:
     first, second = (list(phantom_samples("train", 3, sites=SITES[:1], per_phantom=2, seed=3)) for _ in range(2))
     assert [(s.id, s.question, s.box) for s in first] == [(s.id, s.question, s.box) for s in second]
     assert first[0].group == first[1].group != first[2].group
+
+
+def rejects(draft: Draft) -> dict[str, str]:
+    return {r["where"]: r["reason"] for r in pq.read_table(draft.path / REJECTS).to_pylist()}
+
+
+def test_an_id_is_one_samples_in_the_whole_data_set(tmp_path: Path, draft: Draft) -> None:
+    write_split(tmp_path / "train.parquet", [sample(0), sample(1), sample(2, id="s0")])
+    write_split(tmp_path / "val.parquet", [sample(3), sample(4, id="s1")])
+    write_split(tmp_path / "test.parquet", [sample(5, id="s3"), sample(6, id="s0"), sample(7)])
+    given = ParquetSource(kind="parquet", **{name: tmp_path / f"{name}.parquet" for name in SPLITS})
+    curate_into(draft, given, Silent())
+    found = splits(draft)
+    assert {name: [s.id for s in found[name]] for name in SPLITS} == {
+        "train": ["s0", "s1"],
+        "val": ["s3"],
+        "test": ["s7"],
+    }
+    assert found["train"][0].question == sample(0).question, "the first one keeps the id"
+    assert rejects(draft) == {
+        "train.parquet row 2": "sample s0: another sample in train.parquet row 0 has this id; give each sample its own",
+        "val.parquet row 1": "sample s1: another sample in the train split has this id; give each sample its own",
+        "test.parquet row 0": "sample s3: another sample in the val split has this id; give each sample its own",
+        "test.parquet row 1": "sample s0: another sample in the train split has this id; give each sample its own",
+    }
+
+
+def test_a_part_of_train_set_aside_shares_no_id_with_it(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    write_split(given.train, [sample(n, id=f"s{n % 30}") for n in range(40)])
+    curate_into(draft, given, Silent())
+    ids = [s.id for name in ("train", "val") for s in splits(draft)[name]]
+    assert len(ids) == len(set(ids)) == 30
+    assert draft.facts["rejects"] == len(rejects(draft)) == 10
+
+
+def test_an_attempt_that_goes_on_rejects_what_an_undisturbed_one_does(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    write_split(given.test, [sample(100), sample(3), sample(101)])
+    curate_into(draft, given, Silent())
+    before = rejects(draft)
+    (draft.path / "test.parquet").unlink()
+    curate_into(draft, given, Silent())
+    assert rejects(draft) == before and list(before) == ["test.parquet row 1"]
+
+
+def test_a_test_split_that_is_the_validation_split_is_refused(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    with pytest.raises(InputError, match="no sample is left in test; .* another sample in the val split has this id"):
+        curate_into(draft, given.model_copy(update={"val": given.test}), Silent())
+
+
+def test_files_of_one_name_without_ids_are_told_apart(tmp_path: Path, draft: Draft) -> None:
+    for n, folder in enumerate(("train", "test")):
+        (tmp_path / folder).mkdir()
+        rows = [to_row(sample(10 * n + m)) | {"extra_info": None} for m in range(3)]
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / folder / "part.parquet")
+    files = {name: tmp_path / name / "part.parquet" for name in ("train", "test")}
+    curate_into(draft, ParquetSource(kind="parquet", val=files["train"], **files), Silent())
+    found = splits(draft)
+    assert [s.id for s in found["train"]] == [f"part.parquet row {n}" for n in range(3)]
+    assert [s.id for s in found["test"]] == [f"part.parquet row {n} (3)" for n in range(3)]

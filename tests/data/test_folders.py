@@ -77,3 +77,42 @@ def test_the_digest_follows_the_content(folder: Path) -> None:
     assert folder_digest(folder) == before
     save(folder / "masks" / "01_CT_abdomen_liver.png", np.full((40, 60), 255, dtype=np.uint8))
     assert folder_digest(folder) != before
+
+
+def test_two_masks_of_one_target_are_not_taken_for_one_another(folder: Path) -> None:
+    other = np.zeros((40, 60), dtype=np.uint8)
+    other[1:4, 1:4] = 255
+    save(folder / "masks" / "01_CT_abdomen_left kidney.png", other)
+    samples = [s for s in folder_samples(folder) if isinstance(s, Sample)]
+    (reject,) = (s for s in folder_samples(folder) if isinstance(s, Reject))
+    assert sorted(s.id for s in samples) == ["01_CT_abdomen-left-kidney", "01_CT_abdomen-liver"]
+    assert "another sample in 01_CT_abdomen_left kidney.png has this id" in reject.reason
+
+
+def test_a_mask_belongs_to_the_image_with_the_longest_name(tmp_path: Path) -> None:
+    image, mask = np.zeros((8, 8), dtype=np.uint8), np.eye(8, dtype=np.uint8)
+    for stem in ("case_1", "case_1_2", "case_10"):
+        save(tmp_path / "images" / f"{stem}.png", image)
+    for stem in ("case_1_liver", "case_1_2_liver", "case_1_3_spleen", "case_10", "case", "other_liver"):
+        save(tmp_path / "masks" / f"{stem}.png", mask)
+    found = list(folder_samples(tmp_path))
+    assert {(s.group, s.category) for s in found if isinstance(s, Sample)} == {
+        ("case_1", "liver"),
+        ("case_1_2", "liver"),
+        ("case_1", "3_spleen"),
+        ("case_10", "structure 1"),
+    }
+    rejects = {r.where: r.reason for r in found if isinstance(r, Reject)}
+    assert rejects == dict.fromkeys(("case.png", "other_liver.png"), "there is no image whose name it begins with")
+
+
+def test_deep_pictures_and_masks_are_read_as_they_are(tmp_path: Path) -> None:
+    image = (np.arange(40 * 60).reshape(40, 60) * 4095 // 2399).astype(np.uint16)
+    labels = np.zeros((40, 60), dtype=np.uint16)
+    labels[2:9, 2:9], labels[20:30, 20:30] = 1, 300
+    save(tmp_path / "images" / "7.png", image)
+    save(tmp_path / "masks" / "7.png", labels)
+    first, second = folder_samples(tmp_path)
+    assert isinstance(first, Sample) and isinstance(second, Sample)
+    assert (first.box.xyxy, second.box.xyxy) == ((2, 2, 9, 9), (20, 20, 30, 30))
+    assert np.array_equal(first.image, np.rint(image * (255 / 4095)).astype(np.uint8))

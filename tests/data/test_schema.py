@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from medreasoner_monai.data.schema import (
     SCHEMA,
@@ -119,6 +121,20 @@ def test_columns_of_ours_may_be_absent() -> None:
 
 def test_image_with_alpha_becomes_rgb() -> None:
     assert decode_image(encode_png(np.zeros((4, 5, 4), dtype=np.uint8)), "x").shape == (4, 5, 3)
+
+
+def test_pictures_of_16_bits_are_scaled_and_masks_of_16_bits_are_not() -> None:
+    def deep(pixels: np.ndarray) -> list[dict[str, Any]]:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return [{"bytes": buffer.getvalue(), "path": None}]
+
+    image = (np.arange(40 * 60).reshape(40, 60) * 4095 // 2399).astype(np.uint16)
+    mask = np.zeros((40, 60), dtype=np.uint16)
+    mask[4:9, 5:9], mask[20:24, 5:9] = 1, 60000
+    read = from_row(row(images=deep(image), masks=deep(mask)), "r")
+    assert np.array_equal(read.image, np.rint(image * (255 / 4095)).astype(np.uint8))
+    assert np.array_equal(read.mask, mask > 0)
 
 
 def test_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:

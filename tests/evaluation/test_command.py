@@ -24,7 +24,7 @@ from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to,
 from medreasoner_monai.evaluation.comparison import compare_runs, losses
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import ABOUT
-from medreasoner_monai.evaluation.resolve import Data, build_answerer, segmenters, weights_digests
+from medreasoner_monai.evaluation.resolve import Data, build_answerer, segmenters
 from medreasoner_monai.pipeline.progress import Silent
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
 from tests.samples import sample
@@ -83,6 +83,14 @@ def test_killed_and_restarted_it_ends_byte_by_byte_the_same(
     assert len(calls) == 3 + 3  # five batches: two were done
     for name in ("metrics.json", "samples.parquet"):
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_a_sample_whose_id_is_taken_is_set_aside(tmp_path: Path) -> None:
+    write_split(tmp_path / "test.parquet", [sample(0), sample(1), sample(2, id="s0")])
+    done = go(tmp_path / "test.parquet", tmp_path / "out")
+    assert [r.id for r in done.records] == ["s0", "s1"] and done.metrics["rejects"] == 1
+    (reject,) = json.loads((tmp_path / "out" / "rejects.json").read_text())
+    assert reject["where"] == "test.parquet row 2" and "another sample in test.parquet row 0" in reject["reason"]
 
 
 def test_the_table_of_samples_says_what_it_is_of(split: Path, tmp_path: Path) -> None:
@@ -209,11 +217,7 @@ def test_the_leaderboard_keeps_data_sets_apart_and_the_best_first(split: Path, t
     assert "not run here" in page
 
 
-def test_a_segmenter_is_named_with_its_options_and_its_weights_count(tmp_path: Path) -> None:
-    weights = tmp_path / "medsam.pth"
-    weights.write_bytes(b"weights")
-    text = f"sam:weights={weights},variant=vit_b"
-    assert weights_digests(["classical", text]) == {text: hashlib.sha256(b"weights").hexdigest()}
+def test_a_segmenter_is_named_with_its_options() -> None:
     with pytest.raises(InputError, match="option=value"):
         segmenters(["ellipse:large"])
     with pytest.raises(InputError, match="has no option 'size'"):
@@ -223,5 +227,3 @@ def test_a_segmenter_is_named_with_its_options_and_its_weights_count(tmp_path: P
     assert list(segmenters(["ellipse", "again=ellipse"])) == ["ellipse", "again"]
     with pytest.raises(InputError, match="LABEL=NAME"):
         segmenters(["=ellipse"])
-    with pytest.raises(InputError, match="cannot be read"):
-        weights_digests([f"sam:weights={tmp_path / 'absent.pth'}"])

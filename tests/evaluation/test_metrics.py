@@ -56,3 +56,8 @@ def test_records_come_back_from_their_table(tmp_path: Path) -> None:
     records = [record(0), record(1, 0, reason="empty completion", **FAILED)]
     write_records(tmp_path / "samples.parquet", records)
     assert read_records(tmp_path / "samples.parquet") == records
+
+
+def test_comparison_of_a_sample_that_stands_there_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="has sample s1 more than once, so that it cannot be paired"):
+        compare([record(0), record(1), record(1, 0.9)], [record(0), record(1)])

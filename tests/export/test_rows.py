@@ -15,7 +15,7 @@ from PIL import Image
 
 from medreasoner_monai.data.curate_stage import in_val
 from medreasoner_monai.data.schema import SCHEMA, read_split, to_row, write_split
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.export import llama_factory, verl
 from medreasoner_monai.export.model import Model
@@ -224,3 +224,16 @@ def test_a_resized_picture_is_encoded(data: Path, model: Model) -> None:
         again = Image.open(io.BytesIO(row.png))
         assert again.mode == "RGB" and again.size == (84, 56)
         np.testing.assert_array_equal(np.asarray(again), np.asarray(row.picture))
+
+
+def test_an_id_is_exported_once(tmp_path: Path, model: Model) -> None:
+    write_split(tmp_path / "train.parquet", [sample(0), sample(1), sample(2, id="s0")])
+    write_split(tmp_path / "val.parquet", [sample(3), sample(4, id="s1")])
+    splits, ids = Splits.find(tmp_path), Ids()
+    found = {
+        name: list(exported(splits, name, model, llama_factory.handed, Silent(), answered=True, ids=ids))
+        for name in splits.names
+    }
+    refused = {r.where: r.reason for made in found.values() for r in made if isinstance(r, Reject)}
+    assert list(refused) == ["train.parquet row 2", "val.parquet row 1"]
+    assert "sample s1: another sample in train.parquet row 1 has this id" in refused["val.parquet row 1"]

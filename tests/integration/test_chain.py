@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from medreasoner_monai.reasoners.folder import check_folder
-from tests.integration.conftest import CONFIG, ROOT, ChainRun, environment, medreasoner, run_chain
+from tests.integration.conftest import CONFIG, ROOT, ChainRun, environment, run_chain
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(900)]
 
@@ -58,35 +58,10 @@ def test_mlflow_has_curves_pictures_and_the_champion(smoke: ChainRun) -> None:
 
 
 def test_second_run_reuses_every_stage_and_says_so(smoke: ChainRun) -> None:
-    before = {p.name: p.stat().st_mtime_ns for p in (smoke.workspace / "artifacts").iterdir()}
+    before = {p.name: p.stat().st_mtime_ns for p in (smoke.workspace / "artifacts").glob("*-*")}
     again = run_chain(smoke.workspace)
-    assert {p.name: p.stat().st_mtime_ns for p in (smoke.workspace / "artifacts").iterdir()} == before
+    assert {p.name: p.stat().st_mtime_ns for p in (smoke.workspace / "artifacts").glob("*-*")} == before
     assert again.output.count("reused") >= len(before)
-
-
-def test_workspace_in_use_is_refused(smoke: ChainRun) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(smoke.workspace)], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline().strip() == "held"
-        done = medreasoner("run", "--config", str(CONFIG), "--workspace", str(smoke.workspace))
-    finally:
-        holder.kill()
-        holder.wait()
-    assert done.returncode == 2
-    assert str(holder.pid) in done.stderr
-
-
-_HOLD = """
-import sys, time
-from pathlib import Path
-from medreasoner_monai.workspace import Workspace
-with Workspace(Path(sys.argv[1])).held():
-    print("held", flush=True)
-    time.sleep(600)
-"""
 
 
 @pytest.fixture

@@ -96,3 +96,10 @@ def test_decision_can_be_written_down() -> None:
     written = json.loads(json.dumps(decide(metrics(0.5), metrics(0.2), SETTINGS).as_dict()))
     assert written["decision"] == "promote"
     assert set(written["checks"][0]) == {"name", "passed", "value", "limit", "text"}
+
+
+def test_samples_that_cannot_be_paired_are_refused() -> None:
+    twice = [*records(0.5, 0.9), *records(0.1)]
+    for old, new in ((records(0.5, 0.6), twice), (twice, records(0.5, 0.6))):
+        with pytest.raises(InputError, match="has sample .* more than once"):
+            decide(metrics(0.5), metrics(0), SETTINGS, candidate_records=new, champion_records=old)

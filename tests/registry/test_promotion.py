@@ -12,6 +12,7 @@ from medreasoner_monai.pipeline.tracking import Tracking
 from medreasoner_monai.registry.promotion import champion, promote, refuse, register
 
 _NUMBERS = count()
+CACHE = Path("unused where the models lie in folders of this machine")
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,9 @@ def alias(tracking: Tracking, name: str, which: str) -> str:
 
 
 def test_nobody_is_champion_at_first(tracking: Tracking, name: str, tmp_path: Path) -> None:
-    assert champion(tracking, name) is None
+    assert champion(tracking, name, CACHE) is None
     register(tracking, name, folder(tmp_path, "a"), "digest-a", None)
-    assert champion(tracking, name) is None
+    assert champion(tracking, name, CACHE) is None
 
 
 def test_registered_model_is_the_candidate_and_keeps_its_folder(tracking: Tracking, name: str, tmp_path: Path) -> None:
@@ -57,10 +58,10 @@ def test_same_model_is_registered_once(tracking: Tracking, name: str, tmp_path: 
 def test_promotion_moves_the_alias_and_keeps_the_one_before(tracking: Tracking, name: str, tmp_path: Path) -> None:
     first = register(tracking, name, folder(tmp_path, "a"), "digest-a", None)
     promote(tracking, first)
-    assert champion(tracking, name) == first
+    assert champion(tracking, name, CACHE) == first
     second = register(tracking, name, folder(tmp_path, "b"), "digest-b", None)
     promote(tracking, second)
-    assert champion(tracking, name) == second
+    assert champion(tracking, name, CACHE) == second
     assert alias(tracking, name, "previous") == "1"
     assert tracking.client.get_model_version(name, "2").tags["decision"] == "promote"
 
@@ -78,7 +79,7 @@ def test_refused_candidate_leaves_the_champion_and_says_why(tracking: Tracking, 
     promote(tracking, first)
     second = register(tracking, name, folder(tmp_path, "b"), "digest-b", None)
     refuse(tracking, second, "too many unreadable answers " * 100)
-    assert champion(tracking, name) == first
+    assert champion(tracking, name, CACHE) == first
     said = tracking.client.get_model_version(name, "2").tags["decision"]
     assert said.startswith("refuse: too many unreadable") and len(said) == 500
 
@@ -87,7 +88,7 @@ def test_champion_whose_folder_is_gone_is_told_with_the_remedy(tracking: Trackin
     promote(tracking, register(tracking, name, folder(tmp_path, "a"), "digest-a", None))
     folder(tmp_path, "a").rmdir()
     with pytest.raises(MedReasonerError, match=r"version 1 lies at .*model a ü, which is gone; bring the folder back"):
-        champion(tracking, name)
+        champion(tracking, name, CACHE)
 
 
 def test_run_is_taken_up_again_and_logs_no_step_twice(tracking: Tracking, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,21 @@ def test_a_picture_is_made_once_while_there_is_room(
         assert [r["id"] for r in data] == [s.id for s in SAMPLES]
 
     assert len(made) == 6 + 2  # two of six had no room
+
+
+def test_two_samples_of_one_id_keep_their_own_answers(tmp_path: Path, processor: Any) -> None:
+    one, other = SAMPLES[0], SAMPLES[1]
+    write_split(tmp_path / "train.parquet", [one, replace(other, id=one.id)])
+    data = training_set(tmp_path / "train.parquet", processor, template("brief"))
+    for _ in range(2):  # the second time out of what is kept
+        rows = [data[n] for n in range(2)]
+        assert [one.question in rows[0]["prompt"][0]["content"], other.question in rows[1]["prompt"][0]["content"]] == [
+            True,
+            True,
+        ]
+        assert rows[0]["ground_truth"] != rows[1]["ground_truth"]
+
+
+def test_rows_that_are_drawn_are_kept_by_their_place_in_the_file(split: Path, processor: Any) -> None:
+    data = training_set(split, processor, template("brief"), limit=4, seed=3)
+    assert [r["id"] for r in data] == [r["id"] for r in data]

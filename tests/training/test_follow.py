@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 from mlflow import MlflowClient
@@ -14,6 +15,7 @@ from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.training.alarms import read_alarms
 from medreasoner_monai.training.follow import PICTURE_ALARMS, SHEETS, Follower, sheet_name
 from medreasoner_monai.training.launch import COMPLETIONS
+from medreasoner_monai.training.track import TrainingRun
 
 CUT = "completions/clipped_ratio"
 
@@ -46,8 +48,10 @@ def run(tracking: Tracking, folders: tuple[Path, Path]) -> TrackedRun:
     return tracking.run("GRPO", folders[0], {})
 
 
-def follower(run: TrackedRun, folders: tuple[Path, Path], told: Told, *, pictures: bool = True) -> Follower:
-    return Follower(run, *folders, told, pictures=pictures)
+def follower(
+    run: TrackedRun, folders: tuple[Path, Path], told: Told, *, pictures: bool = True, sample_ids: bool = True
+) -> Follower:
+    return Follower(run, *folders, told, pictures=pictures, sample_ids=sample_ids)
 
 
 def stored(run: TrackedRun, name: str, tmp_path: Path) -> Any:
@@ -153,3 +157,32 @@ def test_pictures_stay_here_unless_they_may_go(run: TrackedRun, folders: tuple[P
     follow.finish()
     assert kept(run) == ["completions.json"]
     assert [p.name for p in (folders[1] / SHEETS).iterdir()] == [sheet_name(0)]
+
+
+def test_samples_are_numbered_unless_their_ids_may_go(
+    run: TrackedRun, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    name = "MUELLER^ANNA_1957"
+    with (folders[0] / COMPLETIONS).open("a") as f:
+        for step, sample in ((0, name), (0, "other"), (10, name)):
+            f.write(completion(step).replace('"s1"', f'"{sample}"'))
+    alarm = {"kind": "image_dropped", "step": 0, "message": f"the pictures of {name} are blank", "cleared": None}
+    (folders[0] / PICTURE_ALARMS).write_text(json.dumps(alarm) + "\n")
+    told = Told()
+    follow = follower(run, folders, told, sample_ids=False)
+    training = TrainingRun(run, follow, folders[0])
+    training.row({"step": 1, "reward": 1.0})
+    training.file(folders[0] / COMPLETIONS)
+    follow.finish()
+    run.finish()
+    # Here the names are needed to find the samples; there they are not.
+    assert name in told.warnings[0] and name in read_alarms(folders[1])[0].message
+    found = run.client.get_run(run.id)
+    assert found.data.tags["alarm.image_dropped"] == (
+        "step 0: the message may name samples: see alarms.jsonl in the workspace's artifact"
+    )
+    table = stored(run, "completions.json", tmp_path)
+    assert [row[1] for row in table["data"]] == ["sample 1", "sample 2", "sample 1"]
+    assert kept(run) == ["alarms.json", "completions.json"]
+    artifacts = Path(unquote(urlparse(found.info.artifact_uri).path))
+    assert not [p for p in artifacts.rglob("*") if p.is_file() and name in p.read_text(encoding="utf-8")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.pipeline.progress import Silent
-from medreasoner_monai.pipeline.tracking import Tracking
+from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.rewards import suite
 from medreasoner_monai.task.prompts import template
@@ -135,13 +136,13 @@ SFT_NAMES = {
 }  # fmt: skip
 
 
-def in_mlflow(watched: Watched, folder: Path) -> TrainingRun:
+def in_mlflow(watched: Watched, folder: Path) -> TrackedRun:
     tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", "observe", (folder / "artifacts").as_uri())
-    opened = tracking.run("training", folder, {})
-    run = TrainingRun(tracking, opened.id, folder)
-    run.follower = Follower(run, watched.folder, folder, Silent(), pictures=True)
+    run = tracking.run("training", folder, {})
+    follower = Follower(run, watched.folder, folder, Silent(), pictures=True, sample_ids=True)
+    training = TrainingRun(run, follower, folder)
     for row in watched.rows:
-        run.row(row)
+        training.row(row)
     return run
 
 
@@ -154,6 +155,15 @@ def test_every_metric_of_grpo_reaches_mlflow_under_its_name(grpo: Watched, tmp_p
     assert list(history) == [1, 2, 3, 4]
     assert "alarm.not_finite" in found.tags
     assert {f.path for f in run.client.list_artifacts(run.id)} == {"alarms.json", "completions.json", "completions"}
+
+
+def test_a_rows_time_is_when_it_was_written(grpo: Watched, tmp_path: Path) -> None:
+    times = [row["time"] for row in grpo.rows]
+    assert all(later - earlier >= SLEEP for earlier, later in pairwise(times))
+    assert (grpo.folder / METRICS).stat().st_mtime == pytest.approx(times[-1], abs=5)
+    run = in_mlflow(grpo, tmp_path)
+    history = run.client.get_metric_history(run.id, "reward")
+    assert [m.timestamp for m in history] == [round(t * 1000) for t in times]
 
 
 def test_every_metric_of_the_cold_start_reaches_mlflow(sft: Watched, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medreasoner_monai.errors import ArtifactError, InputError
-from medreasoner_monai.pipeline.artifacts import Artifact, Store
+from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.pipeline.store import Store
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, read_note, write_note
 from medreasoner_monai.training.merging.merge import merge_to
 from medreasoner_monai.training.merging.model import check_weights, write_weights

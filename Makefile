@@ -19,7 +19,8 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations viewer test-viewer lint types clean
+.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations viewer test-viewer lint stage-digests \
+	types clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,9 @@ lint: $(STAMP) ## Check format and lint rules (ruff), and that imports point one
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/lint-imports --no-cache
+
+stage-digests: $(STAMP) ## Write the table of stage versions (CONTRIBUTING.md); UNCHANGED= names stages whose results stay the same
+	$(BIN)/python -m tests.pipeline.stage_digests $(if $(UNCHANGED),--unchanged $(UNCHANGED))
 
 types: $(STAMP) ## Check types (mypy)
 	$(BIN)/mypy

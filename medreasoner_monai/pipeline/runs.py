@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import re
 import secrets
@@ -20,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medreasoner_monai.errors import ArtifactError, InputError, MedReasonerError, StoppedError, nearest
 from medreasoner_monai.files import package_versions, write_json
 from medreasoner_monai.pipeline.artifacts import Artifact, Ref
+
+log = logging.getLogger("medreasoner")
 
 RECORD = "run.json"
 _CREDENTIALS = frozenset({"password", "passphrase", "secret", "token", "key"})
@@ -219,9 +222,13 @@ class Runs:
             error = f"unexpected {type(problem).__name__}"
             raise
         finally:
-            with self.changed(id_) as record:
-                record.status, record.error = status, error
-                record.finished = datetime.now(UTC).isoformat(timespec="seconds")
+            try:
+                with self.changed(id_) as record:
+                    record.status, record.error = status, error
+                    record.finished = datetime.now(UTC).isoformat(timespec="seconds")
+            except OSError as problem:
+                # A full disk. Raised here it would hide why the run ended; without an end it counts as interrupted.
+                log.warning("the end of run %s could not be written down: %s", id_, problem.strerror or problem)
 
     def _read(self, id_: str, *, as_written: bool = False) -> RunRecord:
         path = self.folder(id_) / RECORD

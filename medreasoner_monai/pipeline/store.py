@@ -6,6 +6,7 @@ its checkpoints removed. What has a final name is whole; a kill between any two 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,12 @@ class Store:
             holder = locks / f"{name}.json"
             _acquire(lock, holder, name, note)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             raise InputError(f"the store {self.root} cannot be used: {error.strerror or error}") from None
         try:
-            write_json(holder, _whoami())
+            with suppress(OSError):  # it only tells others who works here
+                write_json(holder, _whoami())
             if self.remote is None:
                 yield
             else:
@@ -152,7 +156,8 @@ class Store:
             yield draft
         finally:
             spent = before + time.monotonic() - started
-            clock.write_text(f"{spent:.3f}")
+            with suppress(OSError):  # on a full disk it would hide why the stage failed
+                clock.write_text(f"{spent:.3f}")
         write_manifest(
             draft.path, kind, key=key, inputs=inputs, settings=settings, facts=draft.facts, seconds=spent, extra=extra
         )

@@ -1,13 +1,29 @@
-"""Runs the chain and kills its own process with SIGKILL in the middle of a stage: `kill_driver.py STAGE CONFIG DIR`."""
+"""Runs the chain and kills its own process with SIGKILL at one point: `kill_driver.py POINT CONFIG DIR [SETTING…]`.
+
+A point is a stage's name, for the middle of its work, or ``stage@moment``: behind the last step, in the middle of
+saving, or between the steps that finish an artifact.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+MOMENTS = ("last step", "saving", "manifest", "rename", "scratch")
+POINTS = (
+    "curate",
+    "cold-start",
+    *(f"cold-start@{moment}" for moment in MOMENTS),
+    "grpo",
+    *(f"grpo@{moment}" for moment in MOMENTS),
+    "evaluate",
+    "package",
+)
 
 
 def die() -> None:
@@ -29,19 +45,69 @@ def in_curate() -> None:
     curate_stage.write_split = write_and_die
 
 
-def in_training(module: Any, worker: str, step: int) -> None:
+def in_training(module: Any, step: int) -> None:
     """When the worker has reported that step, which is after its first checkpoint."""
     run = module.run_worker
 
     def run_and_die(name: str, job: Any, folder: Path, on_row: Callable[[Any], None], **options: Any) -> None:
         def row(values: dict[str, float]) -> None:
             on_row(values)
-            if name == worker and values["step"] >= step:
+            if name == module.WORKER and values["step"] >= step:
                 die()
 
         run(name, job, folder, row, **options)
 
     module.run_worker = run_and_die
+
+
+def behind_the_last_step(module: Any) -> None:
+    run = module.run_worker
+
+    def run_and_die(name: str, *arguments: Any, **options: Any) -> None:
+        run(name, *arguments, **options)
+        if name == module.WORKER:
+            die()
+
+    module.run_worker = run_and_die
+
+
+def in_saving(module: Any) -> None:
+    """With half of a file of weights on the disk."""
+
+    def save_half(*arguments: Any, **_: Any) -> None:
+        out = Path(arguments[-1])
+        out.mkdir(exist_ok=True)
+        (out / "model.safetensors").write_bytes(b"half")
+        die()
+
+    name = "save_whole" if hasattr(module, "save_whole") else "keep_shards"
+    setattr(module, name, save_half)
+
+
+def in_finishing(kind: str, moment: str) -> None:
+    """Between the manifest, the rename and the removal of the scratch folder; or in the middle of that."""
+    from medreasoner_monai.pipeline import store
+
+    if moment == "manifest":
+        write = store.write_manifest
+
+        def write_and_die(folder: Path, written: str, **options: Any) -> None:
+            write(folder, written, **options)
+            if written == kind:
+                die()
+
+        store.write_manifest = write_and_die
+        return
+    sweep = store.Store._sweep
+
+    def sweep_and_die(self: Any, name: str) -> None:
+        if name.startswith(f"{kind}-") and (self.root / f"{name}.scratch").is_dir():
+            if moment == "scratch":
+                shutil.rmtree(self.root / f"{name}.scratch" / "checkpoints")
+            die()
+        sweep(self, name)
+
+    store.Store._sweep = sweep_and_die
 
 
 def in_evaluate() -> None:
@@ -73,17 +139,23 @@ def in_package() -> None:
     package_stage.package_bundle = fill_and_die
 
 
-def arm(stage: str) -> None:
+def arm(point: str) -> None:
     from medreasoner_monai.training import cold_start_stage, grpo_stage
 
-    arms = {
-        "curate": in_curate,
-        "cold start": lambda: in_training(cold_start_stage, cold_start_stage.WORKER, 30),
-        "GRPO": lambda: in_training(grpo_stage, grpo_stage.WORKER, 3),
-        "evaluate": in_evaluate,
-        "package": in_package,
-    }
-    arms[stage]()
+    stage, _, moment = point.partition("@")
+    trainings = {"cold-start": (cold_start_stage, 30), "grpo": (grpo_stage, 3)}
+    if stage not in trainings:
+        {"curate": in_curate, "evaluate": in_evaluate, "package": in_package}[stage]()
+        return
+    module, step = trainings[stage]
+    if not moment:
+        in_training(module, step)
+    elif moment == "last step":
+        behind_the_last_step(module)
+    elif moment == "saving":
+        in_saving(module)
+    else:
+        in_finishing(module.STAGE.kind, moment)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_one_is_killed_and_the_other_finishes(smoke: ChainRun, tmp_path: Path) -
     driver = Path(__file__).with_name("kill_driver.py")
     with sftp_store(tmp_path / "server") as server:
         one, two = tmp_path / "one", tmp_path / "two"
-        dying = start(one, str(driver), "GRPO", str(CONFIG), str(one), *shared(server))
+        dying = start(one, str(driver), "grpo", str(CONFIG), str(one), *shared(server))
         while not (one / "artifacts" / "locks").is_dir():  # it makes the first stage
             assert dying.poll() is None, (tmp_path / "one.log").read_text()
         options = [part for setting in shared(server) for part in ("--set", setting)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from medreasoner_monai.pipeline.code import reach
 from tests.pipeline.stage_digests import TABLE, current, stages
 
 NEXT = (
@@ -26,3 +27,10 @@ def test_every_stage_of_the_flows_declares_itself() -> None:
     assert all(stage.version >= 1 and stage.code for stage in stages().values())
     kinds = [stage.kind for stage in stages().values()]
     assert len(set(kinds)) == len(kinds), "two stages with one kind could take each other's artifacts"
+
+
+def test_a_change_of_the_report_or_a_plot_runs_no_stage_again() -> None:
+    for name, stage in stages().items():
+        seen = {module.split(".")[0] for module in reach(stage.code)}
+        assert not seen & {"report", "cli", "integrations"}, name
+        assert "training.curves" not in reach(stage.code)

@@ -64,11 +64,6 @@ def render_frame(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> tu
         ) from error
 
 
-def render_slice(dataset: Dataset, frame: int = 0) -> Image:
-    """The picture alone, by the default rule; see :func:`render_frame`."""
-    return render_frame(dataset, frame)[0]
-
-
 def _grey_frame(dataset: Dataset, frame: int, stored: NDArray[Any]) -> GreyFrame:
     values = modality_values(dataset, frame, stored)
     if not np.isfinite(values).all():

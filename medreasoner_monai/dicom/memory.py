@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -18,6 +19,7 @@ from medreasoner_monai.dicom.elements import decode
 from medreasoner_monai.dicom.instance import Instance, checked_instance, take_pixels
 from medreasoner_monai.dicom.pixel_bytes import Element, PixelBytes, locate_in_file, locate_in_memory
 from medreasoner_monai.dicom.pixels import name
+from medreasoner_monai.errors import DicomError
 
 _PIXELS = 0x7FE0
 
@@ -45,7 +47,7 @@ def from_dataset(dataset: Dataset) -> Instance:
     Raises
     ------
     DicomError
-        If an element is damaged that decides identity, picture or geometry.
+        If an element is damaged that decides identity, picture or geometry, or how the pixels are stored.
     """
     source = name(dataset)
     header, repairs = _copy(dataset)
@@ -81,12 +83,23 @@ def _copy(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
     copy.set_original_encoding(implicit, little, dataset.original_character_set)
     if (path := getattr(dataset, "filename", None)) is not None:
         copy.filename = path
-    meta = FileMetaDataset()
-    meta.update(deepcopy(getattr(dataset, "file_meta", None) or Dataset()))
-    copy.file_meta = meta
-    if isinstance(meta.get("TransferSyntaxUID"), UID):
-        return copy, ()
+    copy.file_meta, repairs = _copy_meta(getattr(dataset, "file_meta", None) or Dataset())
+    if syntax := copy.file_meta.get("TransferSyntaxUID"):
+        if not isinstance(syntax, UID):
+            raise DicomError(f"{name(copy)}: the transfer syntax in its file meta information is not a UID; set it")
+        return copy, repairs
+    copy.file_meta.pop("TransferSyntaxUID", None)
     big = little is False
     plain = ExplicitVRBigEndian if big else ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    meta.TransferSyntaxUID = plain
-    return copy, ("missing TransferSyntaxUID guessed from the data",)
+    copy.file_meta.TransferSyntaxUID = plain
+    return copy, (*repairs, "missing TransferSyntaxUID guessed from the data")
+
+
+def _copy_meta(meta: Dataset) -> tuple[FileMetaDataset, tuple[str, ...]]:
+    copy, damaged = FileMetaDataset(), []
+    for tag in meta.keys():  # noqa: SIM118 - as above
+        try:
+            copy[tag] = deepcopy(meta[tag])
+        except Exception:  # pydicom raises many kinds on damaged elements
+            damaged.append(f"damaged {keyword_for_tag(tag) or tag} left out")
+    return copy, tuple(damaged)

@@ -24,7 +24,7 @@ from medreasoner_monai.dicom.memory import from_dataset
 from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.errors import DicomError
 
-__all__ = ["AUTOMATIC", "Found", "Series", "choose_series", "open_datasets", "open_dicom"]
+__all__ = ["AUTOMATIC", "Found", "Series", "choose_series", "found_among", "open_datasets", "open_dicom"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +81,20 @@ def open_datasets(datasets: Iterable[Dataset], where: str = "the data sets in me
     DicomError
         If there is no image among them, or one that cannot be read at all.
     """
+    return found_among(map(from_dataset, datasets), where)
+
+
+def found_among(instances: Iterable[Instance], where: str) -> Found:
+    """Every image series among instances of any source; ``where`` names them in messages.
+
+    Raises
+    ------
+    DicomError
+        If there is no image among them.
+    """
     groups: dict[str, list[Instance]] = {}
     others: Counter[str] = Counter()
-    for instance in map(from_dataset, datasets):
+    for instance in instances:
         if _is_picture(instance.header):
             groups.setdefault(str(instance.header.SeriesInstanceUID), []).append(instance)
         else:

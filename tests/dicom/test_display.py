@@ -7,12 +7,12 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
-from medreasoner_monai.dicom.display import render_frame, render_slice
+from medreasoner_monai.dicom.display import render_frame
 from medreasoner_monai.dicom.rules import parse_rule
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.dicom.windows import windows
 from medreasoner_monai.errors import DicomError
-from tests.dicom.tools import carried, make_ct, make_xray
+from tests.dicom.tools import carried, make_ct, make_xray, render_slice
 
 
 def ct(**changes: object) -> Dataset:

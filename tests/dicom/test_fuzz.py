@@ -29,7 +29,6 @@ import numpy as np
 import pytest
 from pydicom import Dataset, config, dcmread
 
-from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.errors import DicomError
 from tests.dicom.damage import DAMAGES, DECIDING_KEYWORDS, cut, flip_pixels, shorten_pixels, templates
@@ -101,7 +100,7 @@ class Outcome:
     def __init__(self, path: Path) -> None:
         series = choose_series(path)
         self.said = (*series.repairs, *series.notes)
-        self.pictures = [render_slice(*series.load(i)) for i in range(len(series))]
+        self.pictures = [series.view(i).pixels for i in range(len(series))]
         places = [series.position(i) for i in range(len(series))]
         self.place = (series.shape, series.in_space, series.spacing, series.slice_distance, places)
 

@@ -12,38 +12,37 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGBaseline8Bit, JPEGLosslessSV1
 
 from medreasoner_monai.dicom import isolated
-from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.errors import DicomError
-from tests.dicom.tools import carried, make_xray, recoded, saved
+from tests.dicom.tools import carried, make_xray, recoded, render_slice, saved
 
 
 def test_a_decoder_that_dies_takes_nobody_with_it(tmp_path: Path) -> None:
     path = recoded(make_xray(tmp_path / "x"), tmp_path / "lossless", gdcm.TransferSyntax.JPEGLosslessProcess14_1)
     series = choose_series(path)
     assert series.headers[0].file_meta.TransferSyntaxUID == JPEGLosslessSV1
-    before = render_slice(*series.load(0))
+    before = series.view(0).pixels
     helper = isolated._helper
     assert helper is not None
     os.kill(helper[1].pid, signal.SIGSTOP)
     os.kill(helper[1].pid, signal.SIGKILL)
     helper[1].wait()
-    assert np.array_equal(render_slice(*series.load(0)), before), "a new one is started"
+    assert np.array_equal(series.view(0).pixels, before), "a new one is started"
     assert isolated._helper is not None and isolated._helper[1].pid != helper[1].pid
 
 
 def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = recoded(make_xray(tmp_path / "x"), tmp_path / "lossless", gdcm.TransferSyntax.JPEGLosslessProcess14_1)
     series = choose_series(path)
-    before = render_slice(*series.load(0))
+    before = series.view(0).pixels
     helper = isolated._helper
     assert helper is not None
     os.kill(helper[1].pid, signal.SIGSTOP)
     monkeypatch.setattr(isolated, "LIMIT_SECONDS", 0.3)
     with pytest.raises(DicomError, match="frame 0 in JPEG Lossless.* cannot be decoded"):
-        render_slice(*series.load(0))
+        series.view(0)
     monkeypatch.undo()
-    assert np.array_equal(render_slice(*series.load(0)), before)
+    assert np.array_equal(series.view(0).pixels, before)
 
 
 def test_a_frame_that_gdcm_dies_of_is_only_an_error(tmp_path: Path) -> None:

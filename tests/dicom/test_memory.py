@@ -1,15 +1,17 @@
 """Data sets in memory make the same series as the files they were read from, and stay as they were."""
 
 import io
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.filewriter import dcmwrite
 
-from medreasoner_monai.dicom.series import Found, choose_series, open_datasets
+from medreasoner_monai.dicom.series import Found, choose_series, open_datasets, open_dicom
 from medreasoner_monai.errors import DicomError
+from tests.dicom.damage import DAMAGES, templates
 from tests.dicom.made import KINDS, make_series
 from tests.dicom.tools import carried, make_ct, make_enhanced, paths_of
 
@@ -129,3 +131,23 @@ def test_nothing_in_memory_is_an_error() -> None:
         open_datasets([])
     with pytest.raises(DicomError, match="only 1 x RTDOSE; give the images that these were made from"):
         open_datasets([dcmread(carried("rtdose.dcm"))])
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 2))
+@pytest.mark.parametrize("name", ["ct", "enhanced", "clip", "jpeg", "xray"])
+def test_damage_is_met_in_memory_as_in_the_file(name: str, seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.dcm"
+    with config.disable_value_validation():
+        path.write_bytes(DAMAGES[seed % len(DAMAGES)](templates()[name], random.Random(f"{name} {seed}")))
+    try:
+        dataset = dcmread(path, force=True)
+    except Exception:
+        pytest.skip("pydicom cannot read it, so nobody has it in memory")
+    outcomes = []
+    for find in (lambda: open_datasets([dataset]), lambda: open_dicom(path)):
+        try:
+            series = find().choose()
+            outcomes.append((series.shape, [series.view(i).pixels.tobytes() for i in range(len(series))]))
+        except DicomError:
+            outcomes.append(None)
+    assert outcomes[0] == outcomes[1]

@@ -13,7 +13,6 @@ from tests.dicom.tools import carried
 SEVERAL_THREADS = """
 import logging, sys, threading
 logging.basicConfig(level=logging.DEBUG)
-from medreasoner_monai.dicom.display import render_slice
 from medreasoner_monai.dicom.series import choose_series
 
 logging.getLogger("medreasoner_monai").setLevel(logging.ERROR)  # repairs are said, by attribute name
@@ -23,7 +22,7 @@ together = threading.Barrier(6)
 def read():
     together.wait()
     for _ in range(30):
-        render_slice(*choose_series(sys.argv[1]).load(0))
+        choose_series(sys.argv[1]).view(0)
 
 threads = [threading.Thread(target=read) for _ in range(6)]
 for thread in threads:

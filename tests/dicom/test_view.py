@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medreasoner_monai.dicom.display import render_slice
+from medreasoner_monai.dicom.display import render_frame
 from medreasoner_monai.dicom.rules import AS_STORED, GreyFrame, VoiTransform, parse_rule
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.dicom.spacing import Spacing
@@ -21,7 +21,7 @@ def test_the_default_view_is_the_slice_as_it_is_stored(kind: str, tmp_path: Path
     series = make_series(kind, tmp_path)
     for index in range(len(series)):
         view = series.view(index)
-        assert np.array_equal(view.pixels, render_slice(*series.load(index)))
+        assert np.array_equal(view.pixels, render_frame(*series.load(index))[0])
         assert view.rule == AS_STORED and view.rule_digest == AS_STORED.digest
         assert view.shape == series.shape[1:] and (view.index, view.modality) == (index, series.modality)
 

@@ -14,6 +14,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from medreasoner_monai.dicom.display import render_frame
 from medreasoner_monai.dicom.files import FileSource
 from medreasoner_monai.dicom.series import Series
 
@@ -30,6 +31,11 @@ def carried(name: str) -> Path:
 def paths_of(series: Series) -> list[Path]:
     """The files of a series, in slice order."""
     return [source.path for source in series.sources if isinstance(source, FileSource)]
+
+
+def render_slice(dataset: Dataset, frame: int = 0) -> np.ndarray:
+    """The picture of one frame by the default rule."""
+    return render_frame(dataset, frame)[0]
 
 
 def need_ct() -> Path:

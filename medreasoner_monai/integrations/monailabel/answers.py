@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.grounding.record import answer_record
-from medreasoner_monai.integrations.monailabel.lattice import Lattice
+from medreasoner_monai.integrations.monailabel.grid import VALUE, Grid
 
 if TYPE_CHECKING:
     from medreasoner_monai.grounding.result import GroundingResult
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LABEL = "answer"
 
 
-def describe(result: GroundingResult, lattice: Lattice, value: int, seconds: float) -> dict[str, Any]:
+def describe(result: GroundingResult, grid: Grid, seconds: float) -> dict[str, Any]:
     """A result's first finding, flat for a viewer, and the whole record below ``answer``.
 
     ``box`` and ``points`` are those of slice ``slice``, in continuous (column, row) of the DICOM frame, and null where
@@ -23,7 +23,6 @@ def describe(result: GroundingResult, lattice: Lattice, value: int, seconds: flo
     finding = result.findings[0]
     shown = finding.shown
     region = shown.grounding
-    notes = [] if lattice.even else ["slices are unevenly spaced: the label file has them at their mean distance"]
     return {
         "notice": RESEARCH_USE,
         "question": finding.question,
@@ -37,8 +36,8 @@ def describe(result: GroundingResult, lattice: Lattice, value: int, seconds: flo
         "sop_instance_uid": result.series.sop_instance_uid(finding.key),
         "series_instance_uid": result.series.uid,
         "voxels": finding.voxels,
-        "notes": notes,
-        "label_names": {LABEL: value},
+        "notes": list(grid.notes),
+        "label_names": {LABEL: VALUE},
         "latencies": {"total": round(seconds, 2)},
         "answer": answer_record(result),
     }

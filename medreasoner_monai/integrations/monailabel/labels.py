@@ -1,34 +1,27 @@
-"""A finding as a label file: the mask on the series' grid, as MONAI Label's viewers read it."""
+"""A finding as a label file, as MONAI Label's viewers read it."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import SimpleITK
 
-from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.integrations.monailabel.grid import Grid
 from medreasoner_monai.integrations.monailabel.images import VOLUMES
-from medreasoner_monai.integrations.monailabel.lattice import Lattice
 from medreasoner_monai.task.findings import Finding
 
-VALUE = 1
-"""The label's value; everything else is 0."""
 
-
-def write_label(
-    series: Series, finding: Finding, lattice: Lattice, suffix: str = ".nii.gz", *, compressed: bool = True
-) -> Path:
+def write_label(finding: Finding, grid: Grid, suffix: str = ".nii.gz", *, compressed: bool = True) -> Path:
     """Write a finding's mask into a new temporary file; all zero where nothing was found.
 
     Parameters
     ----------
-    series, lattice:
-        The series and its grid.
     finding:
         Its masks are ``(rows, columns)`` by slice number.
+    grid:
+        Of the series that the finding was made on.
     suffix:
         ``.nii.gz``, ``.nii`` or ``.nrrd``.
 
@@ -43,13 +36,7 @@ def write_label(
     """
     if suffix not in VOLUMES:
         raise InputError(f"result_extension must be one of {', '.join(VOLUMES)}; got {suffix!r}")
-    voxels = np.zeros(series.shape, dtype=np.uint8)
-    for index, mask in finding.marked.items():
-        voxels[index][mask] = VALUE
-    image = SimpleITK.GetImageFromArray(voxels)  # (slices, rows, columns) becomes SimpleITK's (column, row, slice)
-    image.SetOrigin(lattice.origin.tolist())
-    image.SetSpacing(lattice.spacing.tolist())
-    image.SetDirection(lattice.direction.ravel().tolist())
+    image = grid.label(finding).permute_spatial_axes((2, 1, 0)).to_simpleitk()  # files count column, row, slice
     with tempfile.NamedTemporaryFile(prefix="medreasoner-", suffix=suffix, delete=False) as file:
         path = Path(file.name)
     try:

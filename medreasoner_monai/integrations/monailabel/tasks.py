@@ -15,9 +15,9 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom.opened import Opened
 from medreasoner_monai.errors import InputError, MedReasonerError
 from medreasoner_monai.integrations.monailabel.answers import LABEL, describe
+from medreasoner_monai.integrations.monailabel.grid import grid_of
 from medreasoner_monai.integrations.monailabel.images import dicom_path
-from medreasoner_monai.integrations.monailabel.labels import VALUE, write_label
-from medreasoner_monai.integrations.monailabel.lattice import Lattice
+from medreasoner_monai.integrations.monailabel.labels import write_label
 from medreasoner_monai.pipeline.deployments import start_deployment
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ class GroundingTask(InferTask):  # type: ignore[misc]  # MONAI Label has no type
                 slices=str(request.get("slices") or self.config()["slices"]),
                 carry=str(request.get("carry") or self.config()["carry"]),
             )
-            lattice = Lattice.of(series)
+            grid = grid_of(series)
             suffix = str(request.get("result_extension") or ".nii.gz")
             compressed = bool(request.get("result_compress", True))
-            answer = describe(result, lattice, VALUE, time.perf_counter() - started)
-            return str(write_label(series, result.findings[0], lattice, suffix, compressed=compressed)), answer
+            answer = describe(result, grid, time.perf_counter() - started)
+            return str(write_label(result.findings[0], grid, suffix, compressed=compressed)), answer
 
 
 class RetrainTask(TrainTask):  # type: ignore[misc]  # MONAI Label has no type information

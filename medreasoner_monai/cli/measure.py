@@ -157,10 +157,10 @@ def compare(
     Example: medreasoner compare champion candidate --floor 0.05
     """
     from medreasoner_monai.evaluation.command import read_evaluation
-    from medreasoner_monai.evaluation.comparison import compare_runs, losses
+    from medreasoner_monai.evaluation.comparison import losses, paired_differences
 
     a, b = read_evaluation(first), read_evaluation(second)
-    found = compare_runs(a, b)
+    found = paired_differences(a, b)
     fallen = losses(a.records, b.records, floor, measure=measure) if floor is not None else []
     if json_:
         typer.echo(json.dumps({"differences": found, "losses": [vars(g) for g in fallen]}, indent=2))

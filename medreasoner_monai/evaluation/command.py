@@ -18,7 +18,7 @@ from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import object_digest, write_json
 from medreasoner_monai.pipeline.progress import Watch
 
-RUN = "run.json"
+ABOUT = "evaluation.json"
 REJECTS = "rejects.json"
 SHARDS = "shards"
 
@@ -35,10 +35,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Finished:
-    """An evaluation folder read back: ``run`` says what was evaluated on what."""
+    """An evaluation folder read back: ``about`` says what was evaluated on what."""
 
     path: Path
-    run: Mapping[str, Any]
+    about: Mapping[str, Any]
     metrics: Mapping[str, Any]
     records: Sequence[Record]
 
@@ -46,7 +46,7 @@ class Finished:
 def evaluate_to(
     out: Path, who: Answerer, data: Data, segmenters: Mapping[str, Embeddings], options: Options, watch: Watch
 ) -> Finished | None:
-    """Evaluate into ``out``: ``samples.parquet``, ``metrics.json``, ``run.json``, ``rejects.json`` if there are any.
+    """Evaluate into ``out``: ``samples.parquet``, ``metrics.json``, ``evaluation.json`` and, if any, ``rejects.json``.
 
     Finished shards found there are kept, so that a killed evaluation ends as if it had not been.
 
@@ -59,7 +59,7 @@ def evaluate_to(
     InputError
         If the folder holds another evaluation, or no sample can be used.
     """
-    run = {
+    about = {
         "reasoner": who.name,
         "reasoner_digest": who.digest,
         "prompt_digest": who.prompt_digest,
@@ -69,7 +69,7 @@ def evaluate_to(
         "batch": options.batch,
         "surface": options.surface,
     }
-    _claim(out, run)
+    _claim(out, about)
     records = evaluate(
         who,
         data.samples(),
@@ -89,10 +89,10 @@ def evaluate_to(
     if not records:
         why = f"; the first was set aside because: {data.rejects[0].reason}" if data.rejects else ""
         raise InputError(f"{data.path} has no sample to evaluate on{why}")
-    write_records(out / SAMPLES, records, run)
-    metrics = summarise(records, resamples=options.bootstrap) | run | {"rejects": len(data.rejects)}
+    write_records(out / SAMPLES, records, about)
+    metrics = summarise(records, resamples=options.bootstrap) | about | {"rejects": len(data.rejects)}
     write_json(out / METRICS, metrics)
-    return Finished(out, run, metrics, records)
+    return Finished(out, about, metrics, records)
 
 
 def read_evaluation(path: Path) -> Finished:
@@ -115,16 +115,16 @@ def read_evaluation(path: Path) -> Finished:
     return Finished(path, {k: metrics.get(k) for k in ("reasoner", "reasoner_digest", "dataset")}, metrics, records)
 
 
-def _claim(out: Path, run: Mapping[str, Any]) -> None:
+def _claim(out: Path, about: Mapping[str, Any]) -> None:
     """Note what is evaluated here, or see that it is the same."""
     out.mkdir(parents=True, exist_ok=True)
-    note = out / RUN
+    note = out / ABOUT
     if not note.is_file():
         if any(out.iterdir()):
             raise InputError(f"{out} is not empty and holds no evaluation; give an empty or new folder")
-        write_json(note, run)
+        write_json(note, about)
         return
     there = json.loads(note.read_text(encoding="utf-8"))
-    if object_digest(there) != object_digest(run):
-        changed = sorted(k for k in {*there, *run} if there.get(k) != run.get(k))
+    if object_digest(there) != object_digest(about):
+        changed = sorted(k for k in {*there, *about} if there.get(k) != about.get(k))
         raise InputError(f"{out} holds another evaluation ({', '.join(changed)} differ); give a new folder")

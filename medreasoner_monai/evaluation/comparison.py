@@ -26,7 +26,7 @@ class GroupLoss:
     n: int
 
 
-def compare_runs(a: Finished, b: Finished, *, resamples: int = 2000) -> dict[str, dict[str, float]]:
+def paired_differences(a: Finished, b: Finished, *, resamples: int = 2000) -> dict[str, dict[str, float]]:
     """``b - a`` for every measure, paired by sample, with 95 % bootstrap intervals.
 
     Raises
@@ -34,7 +34,7 @@ def compare_runs(a: Finished, b: Finished, *, resamples: int = 2000) -> dict[str
     InputError
         If the two were not evaluated on the same data.
     """
-    first, second = a.run.get("dataset"), b.run.get("dataset")
+    first, second = a.about.get("dataset"), b.about.get("dataset")
     if first != second:
         raise InputError(
             f"{a.path} and {b.path} were evaluated on different data ({str(first)[:12]}… and {str(second)[:12]}…); "

@@ -21,7 +21,7 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation import scoring as run_module
 from medreasoner_monai.evaluation.answerers import CentreBox, Truth
 from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to, read_evaluation
-from medreasoner_monai.evaluation.comparison import compare_runs, losses
+from medreasoner_monai.evaluation.comparison import losses, paired_differences
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import ABOUT
 from medreasoner_monai.evaluation.resolve import Data, build_answerer, segmenters
@@ -141,11 +141,11 @@ def test_killed_with_sigkill_it_goes_on_and_ends_byte_by_byte_the_same(split: Pa
 def test_a_comparison_is_paired_and_refuses_other_data(split: Path, tmp_path: Path) -> None:
     truth, middle = go(split, tmp_path / "t"), go(split, tmp_path / "m", CentreBox())
     by_hand = np.mean([r.box_iou for r in middle.records]) - 1
-    assert compare_runs(truth, middle)["box_iou"]["difference"] == pytest.approx(by_hand, abs=1e-5)
+    assert paired_differences(truth, middle)["box_iou"]["difference"] == pytest.approx(by_hand, abs=1e-5)
     write_split(tmp_path / "other.parquet", [sample(n) for n in range(1, 10)])
     other = go(tmp_path / "other.parquet", tmp_path / "o")
     with pytest.raises(InputError, match="different data"):
-        compare_runs(truth, other)
+        paired_differences(truth, other)
 
 
 def test_groups_that_fell_under_the_floor_are_named(split: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -185,3 +186,19 @@ def test_a_store_that_is_read_only_is_said_and_worked_without(tmp_path: Path, ca
 def test_an_unknown_protocol_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the store nowhere://x cannot be used"):
         Store(tmp_path, Remote("nowhere://x")).find("model", "k")
+
+
+def test_a_store_that_is_full_is_said_and_worked_without(tmp_path: Path, caplog: Any) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(share)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here; it takes root")
+    try:
+        store = Store(tmp_path / "one", Remote(share.as_uri(), lease_seconds=LEASE_SECONDS))
+        assert make(store, text="x" * 1_000_000).kind == "model"
+        assert "No space left on device" in caplog.text and "going on with" in caplog.text
+        other = Store(tmp_path / "two", Remote(share.as_uri(), lease_seconds=LEASE_SECONDS))
+        assert other.find("model", "k") is None, "half of it is not taken for the whole"
+    finally:
+        subprocess.run(["umount", "-l", str(share)], check=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medreasoner_monai.pipeline.workspace import Workspace
 
 WorkspaceOption = Annotated[
-    Path, typer.Option(envvar="MEDREASONER_WORKSPACE", help="Folder that the runs were made in.")
+    Path | None, typer.Option(envvar="MEDREASONER_WORKSPACE", help="Folder that the runs were made in.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -34,12 +34,12 @@ def register(app: typer.Typer) -> None:
     app.command()(prune)
 
 
-def list_runs(context: typer.Context, workspace: WorkspaceOption, json_: JsonOption = False) -> None:
+def list_runs(context: typer.Context, workspace: WorkspaceOption = None, json_: JsonOption = False) -> None:
     """List the runs of a workspace, newest first; `runs show`, `runs diff` and `runs keep` look at single ones.
 
     Example: medreasoner runs --workspace runs/demo
 
-    Example: medreasoner runs --workspace runs/demo diff 20261101 latest
+    Example: medreasoner runs diff 20261101 latest --workspace runs/demo
     """
     context.obj = workspace
     if context.invoked_subcommand is not None:
@@ -58,13 +58,14 @@ def list_runs(context: typer.Context, workspace: WorkspaceOption, json_: JsonOpt
 def show(
     context: typer.Context,
     id_: Annotated[str, typer.Argument(metavar="ID", help="Id, a part of it that no other has, or latest.")],
+    workspace: WorkspaceOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Show one run: who started it and why, its stages' artifacts, figures and decision.
 
-    Example: medreasoner runs --workspace runs/demo show latest
+    Example: medreasoner runs show latest --workspace runs/demo
     """
-    space = _workspace(context.obj)
+    space = _workspace(workspace or context.obj)
     record = space.runs.load(id_)
     if json_:
         typer.echo(record.model_dump_json(indent=2))
@@ -97,15 +98,16 @@ def diff(
     context: typer.Context,
     first: Annotated[str, typer.Argument(help="Run.")],
     second: Annotated[str, typer.Argument(help="Run to compare with it.")],
+    workspace: WorkspaceOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Say what differs between two runs: settings, data, code, figures.
 
-    Example: medreasoner runs --workspace runs/demo diff 20261101-1203 latest
+    Example: medreasoner runs diff 20261101-1203 latest --workspace runs/demo
     """
     from medreasoner_monai.pipeline.comparison import compare_runs
 
-    space = _workspace(context.obj)
+    space = _workspace(workspace or context.obj)
     found = compare_runs(space.runs.load(first), space.runs.load(second), space.store)
     if json_:
         typer.echo(json.dumps([vars(d) | {"change": d.change} for d in found], indent=2, default=str))
@@ -123,19 +125,20 @@ def keep(
     context: typer.Context,
     id_: Annotated[str, typer.Argument(metavar="ID", help="Run.")],
     undo: Annotated[bool, typer.Option("--undo", help="Let pruning remove it again.")] = False,
+    workspace: WorkspaceOption = None,
 ) -> None:
     """Mark a run so that pruning leaves it, and all it points to, alone.
 
-    Example: medreasoner runs --workspace runs/demo keep latest
+    Example: medreasoner runs keep latest --workspace runs/demo
     """
-    runs = _workspace(context.obj).runs
+    runs = _workspace(workspace or context.obj).runs
     with runs.changed(runs.load(id_).id) as record:
         record.kept = not undo
     typer.echo(f"{record.id} is {'no longer' if undo else 'now'} kept")
 
 
 def prune(
-    workspace: WorkspaceOption,
+    workspace: WorkspaceOption = None,
     keep_last: Annotated[int, typer.Option(min=0, help="Keep so many of the newest runs.")] = 5,
     older_than: Annotated[float, typer.Option(min=0, help="Remove only what is older than so many days.")] = 30,
     config: Annotated[
@@ -176,10 +179,12 @@ def prune(
         console.print(f"in use again, left: {folder.relative_to(space.root)}", markup=False)
 
 
-def _workspace(path: Path) -> Workspace:
+def _workspace(path: Path | None) -> Workspace:
     from medreasoner_monai.pipeline.earlier import import_earlier
     from medreasoner_monai.pipeline.workspace import Workspace
 
+    if path is None:
+        raise InputError("give --workspace, or set MEDREASONER_WORKSPACE: the folder that the runs were made in")
     if not path.is_dir():
         raise InputError(f"there is no workspace {path}; `medreasoner run --workspace {path} …` makes one")
     space = Workspace(path)

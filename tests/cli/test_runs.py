@@ -98,3 +98,11 @@ def test_nothing_is_pruned_while_the_registry_cannot_be_asked(space: Workspace) 
 def test_a_workspace_that_does_not_exist_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no workspace"):
         call(Workspace(tmp_path / "nowhere"), "runs")
+
+
+def test_the_workspace_may_stand_where_a_person_types_it(space: Workspace) -> None:
+    for line in (["runs", "--workspace", str(space.root), "show", "try-3"],
+                 ["runs", "show", "try-3", "--workspace", str(space.root)]):  # fmt: skip
+        assert "3 steps" in CliRunner().invoke(app, line).output
+    with pytest.raises(InputError, match="give --workspace, or set MEDREASONER_WORKSPACE"):
+        CliRunner().invoke(app, ["runs", "show", "try-3"], catch_exceptions=False)

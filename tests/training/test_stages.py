@@ -83,8 +83,8 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     return Tracking(f"sqlite:///{folder / 'mlflow.db'}", "stages", (folder / "artifacts").as_uri())
 
 
-AFTER_TRAINING = ((track.TrainingRun, "curves"), (track.TrainingRun, "finish"))
-"""Functions that are not reached: before the curves are drawn, when the contact sheets are kept."""
+AFTER_TRAINING = ((track.TrainingRun, "curves"), (track.Follower, "finish"))
+"""Functions that are not reached: before the curves are drawn, before the contact sheets are kept."""
 
 CASES = [
     *((stage, where) for stage in ("base", "cold start", "GRPO") for where in AFTER_TRAINING),

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medreasoner_monai.errors import StoppedError
+from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.mlflow_store import MlflowStore
 from medreasoner_monai.pipeline.send import flush
 from medreasoner_monai.pipeline.spool import Spool, is_spool, milliseconds
@@ -104,16 +105,17 @@ class Tracking:
             Told in one line when MLflow does not take what is sent.
         """
         self.replay()
-        moved = scratch / MOVED
-        folder = Path(moved.read_text(encoding="utf-8")) if moved.is_file() else scratch / SPOOL
+        moved, folder = scratch / MOVED, scratch / SPOOL
+        if moved.is_file() and is_spool(elsewhere := Path(json.loads(moved.read_text(encoding="utf-8")))):
+            folder = elsewhere
         if is_spool(folder):
             spool = Spool(folder)
             spool.add({"op": "status", "status": "RUNNING"})
         else:
             moved.unlink(missing_ok=True)
-            shutil.rmtree(scratch / SPOOL, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             above = None if parent is None else parent.reference
-            spool = Spool.create(scratch / SPOOL, {"name": name, "tags": dict(tags), "parent": above})
+            spool = Spool.create(folder, {"name": name, "tags": dict(tags), "parent": above})
         run = TrackedRun(self, spool, scratch, warn)
         run.send()
         return run
@@ -235,19 +237,20 @@ class TrackedRun:
         outbox = self.tracking.outbox
         if self.send(now=True) or outbox is None or self.spool.folder.parent == outbox:
             return
-        self.spool.move(outbox / self.spool.first["token"])
-        (self.scratch / MOVED).write_text(str(self.spool.folder), encoding="utf-8")
+        target = outbox / self.spool.first["token"]
+        with suppress(OSError):  # on a full disk the spool stays, and the next attempt takes it up here
+            write_json(self.scratch / MOVED, str(target))
+            self.spool.move(target)
 
     @contextmanager
     def ending(self) -> Iterator[TrackedRun]:
         """End the run with the block: FINISHED, KILLED where it was asked to stop, FAILED with any other exception."""
         try:
             yield self
-        except (StoppedError, KeyboardInterrupt, SystemExit):
-            self.finish("KILLED")
-            raise
-        except BaseException:
-            self.finish("FAILED")
+        except BaseException as error:
+            stopped = isinstance(error, (StoppedError, KeyboardInterrupt, SystemExit))
+            with suppress(OSError):  # a full disk may be what ended it; that is the error to tell
+                self.finish("KILLED" if stopped else "FAILED")
             raise
         self.finish()
 

@@ -66,6 +66,34 @@ def test_a_full_disk_leaves_whole_lines_and_room_lets_it_go_on(small_disk: Calla
     assert Spool(made.folder).last == {"op": "tags", "values": {"last": "1"}}
 
 
+def test_a_stage_that_ends_on_a_full_disk_tells_its_own_error_and_is_one_run_when_it_goes_on(
+    small_disk: Callable[[int], Path], tmp_path: Path
+) -> None:
+    folder = small_disk(1)
+    (folder / "scratch").mkdir()
+    absent = Tracking("http://127.0.0.1:9", "e", outbox=folder / "mlflow" / "unsent")
+    run = absent.run("GRPO", folder / "scratch", {})
+    run.row({"step": 1, "reward": 0.1})
+
+    def fill() -> None:
+        with run.ending(), (folder / "taken").open("wb", buffering=0) as f:
+            while f.write(b"x" * 65536):
+                pass
+
+    with pytest.raises(OSError, match="No space left"):
+        fill()
+    (folder / "taken").unlink()
+    there = Tracking(
+        f"sqlite:///{tmp_path / 'm.db'}", "e", (tmp_path / "artifacts").as_uri(), folder / "mlflow" / "unsent"
+    )
+    again = there.run("GRPO", folder / "scratch", {})
+    again.row({"step": 2, "reward": 0.2})
+    again.finish()
+    (found,) = there.client.search_runs([there.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert [m.step for m in there.client.get_metric_history(found.info.run_id, "reward")] == [1, 2]
+
+
 def test_a_run_whose_database_is_gone_is_sent_whole_to_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     old = Tracking(f"sqlite:///{tmp_path / 'old.db'}", "e", (tmp_path / "artifacts").as_uri())

@@ -31,7 +31,7 @@ from medreasoner_monai.evaluation.answerers import Truth
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.evaluation.surface import overlap
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.segmenters.protocol import PROMPT_KINDS
 from medreasoner_monai.segmenters.sam_weights import VARIANTS, load
 
@@ -83,7 +83,7 @@ def ours(side: Side, samples: list[Sample], embeddings: Embeddings, folder: Path
             start = time.perf_counter()
             embeddings.of(sample.image)
             embedded = time.perf_counter()
-            records = evaluate(Truth(), [sample], 1, {"sam": embeddings}, folder / sample.id, Silent())
+            records = evaluate(Truth(), [sample], 1, {"sam": embeddings}, folder / sample.id, NoProgress())
             side.embedding += embedded - start
             side.rest += time.perf_counter() - embedded
         assert records is not None

@@ -11,7 +11,7 @@ from medreasoner_monai.files import tree_digest
 from medreasoner_monai.grounding.outputs import ANSWER, NAMES
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 
@@ -33,7 +33,7 @@ def ground(context: Context, bundle: Artifact) -> Artifact:
     chosen = context.settings.ground
     settings = chosen.deciding() | {"dicom": tree_digest(chosen.dicom) if chosen.dicom else None}
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         out = draft.scratch / "out"
         log = draft.scratch / "bundle.log"
         run_bundle(bundle.path / NAME, out, log, chosen.dicom, chosen.question, chosen.series)

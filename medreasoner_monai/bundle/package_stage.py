@@ -9,7 +9,7 @@ from medreasoner_monai.evaluation.evaluate_stage import Evaluation
 from medreasoner_monai.files import tree_digest
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.rewards import suite
@@ -38,7 +38,7 @@ def package(
     rewards, prompt = context.settings.grpo.rewards, template(context.settings.model.prompt)
     suited = suite(rewards.suite, weights=rewards.weights, point_overlap=rewards.point_overlap, think=prompt.think)
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         facts = bundle_facts(dataset, model, result, decision, surety) | {"reward_digest": suited.digest}
         package_bundle(model.path, draft.path / NAME, facts, segmenter=chosen)
         watch.step(1, 1)

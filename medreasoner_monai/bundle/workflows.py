@@ -64,7 +64,7 @@ def evaluate(
     from medreasoner_monai.evaluation.command import Options, evaluate_to
     from medreasoner_monai.evaluation.embeddings import Embeddings
     from medreasoner_monai.evaluation.resolve import Data, build_answerer
-    from medreasoner_monai.pipeline.progress import LogWatch
+    from medreasoner_monai.pipeline.progress import LogProgress
 
     if data is None:
         raise InputError("evaluate.json needs labelled samples: --data FILE.parquet or a folder with images and masks")
@@ -75,7 +75,7 @@ def evaluate(
         Data.open(Path(str(data))),
         {segmenter.name: Embeddings(segmenter)},
         Options(batch=int(batch_size)),
-        LogWatch("evaluate"),
+        LogProgress("evaluate"),
     )
     assert finished is not None  # one part is all of it
     overall: Mapping[str, Any] = finished.metrics["overall"]

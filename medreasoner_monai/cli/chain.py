@@ -18,7 +18,7 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.pipeline.environment import quiet_environment
 from medreasoner_monai.pipeline.explain import explain_error
 from medreasoner_monai.pipeline.prefect_server import prefect_server, send_last_logs
-from medreasoner_monai.pipeline.progress import Terminal, format_seconds
+from medreasoner_monai.pipeline.progress import TerminalProgress, format_seconds
 from medreasoner_monai.pipeline.workspace import Workspace
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.settings.loading import load_settings
@@ -84,7 +84,7 @@ def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) 
         from medreasoner_monai.pipeline.context import show_on
 
         if live:
-            terminal = Terminal()
+            terminal = TerminalProgress()
             show_on(terminal)
             stack.enter_context(terminal.progress)
             stack.enter_context(_lines_above_bars())

@@ -242,12 +242,12 @@ def _part(text: str) -> tuple[int, int]:
 @contextmanager
 def progress(name: str) -> Iterator[Any]:
     """A live bar at a terminal, a log line now and then elsewhere."""
-    from medreasoner_monai.pipeline.progress import LogWatch, Terminal
+    from medreasoner_monai.pipeline.progress import LogProgress, TerminalProgress
 
     if not sys.stderr.isatty():
-        yield LogWatch(name)
+        yield LogProgress(name)
         return
-    terminal = Terminal()
+    terminal = TerminalProgress()
     with terminal.progress, terminal.stage(name) as watch:
         yield watch
 

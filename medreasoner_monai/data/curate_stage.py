@@ -19,7 +19,7 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.settings.config import ParquetSource, PhantomSource
@@ -48,13 +48,13 @@ def curate(context: Context) -> Artifact:
             path = getattr(source, name)
             settings[name] = None if path is None else _digest(path)
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         curate_into(draft, source, watch)
 
     return context.stage(STAGE, make, inputs={}, settings=settings)
 
 
-def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: Watch) -> None:
+def curate_into(draft: Draft, source: PhantomSource | ParquetSource, watch: ProgressReporter) -> None:
     """Write the splits into a draft; a split that an earlier attempt finished is kept.
 
     An id is one sample's in the whole data set: what has that of an earlier row or split becomes a reject.
@@ -122,7 +122,7 @@ def in_val(group: str, share: float) -> bool:
 class _Tally:
     """Counts samples on their way through, and keeps the rejects."""
 
-    def __init__(self, split: str, watch: Watch, total: int) -> None:
+    def __init__(self, split: str, watch: ProgressReporter, total: int) -> None:
         self.split, self.watch, self.total = split, watch, total
         self.rejects: list[Reject] = []
         self.groups: set[str] = set()

@@ -16,7 +16,7 @@ from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_
 from medreasoner_monai.evaluation.resolve import Data
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import object_digest, write_json
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 
 ABOUT = "evaluation.json"
 REJECTS = "rejects.json"
@@ -44,7 +44,12 @@ class Finished:
 
 
 def evaluate_to(
-    out: Path, who: Answerer, data: Data, segmenters: Mapping[str, Embeddings], options: Options, watch: Watch
+    out: Path,
+    who: Answerer,
+    data: Data,
+    segmenters: Mapping[str, Embeddings],
+    options: Options,
+    watch: ProgressReporter,
 ) -> Finished | None:
     """Evaluate into ``out``: ``samples.parquet``, ``metrics.json``, ``evaluation.json`` and, if any, ``rejects.json``.
 

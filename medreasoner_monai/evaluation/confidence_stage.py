@@ -22,7 +22,7 @@ from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import folder_digest
@@ -53,7 +53,7 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
         "segmenters": [identity(text) for text in chosen.segmenters],
     }
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         import torch
 
         from medreasoner_monai.reasoners.hf import HuggingFaceReasoner

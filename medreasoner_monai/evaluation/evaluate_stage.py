@@ -16,7 +16,7 @@ from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.progress import ProgressReporter, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.segmenters.registry import identity
@@ -69,7 +69,7 @@ def evaluate_model(
     """
     folder = model if isinstance(model, Path) else model.path
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         evaluate_into(context, draft, dataset, folder, watch, blank=blank)
         track(context, draft, name)
 
@@ -95,7 +95,7 @@ def deciding(context: Context, folder: Path, blank: bool) -> dict[str, Any]:
 
 
 def evaluate_into(
-    context: Context, draft: Draft, dataset: Artifact, folder: Path, watch: Watch, *, blank: bool
+    context: Context, draft: Draft, dataset: Artifact, folder: Path, watch: ProgressReporter, *, blank: bool
 ) -> None:
     """Write ``samples.parquet`` and ``metrics.json`` into a draft."""
     import torch

@@ -20,7 +20,7 @@ from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.evaluation.surface import borders, overlap
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.reasoners.protocol import Image, Reading
 from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Mask, Prompt, PromptKind
 from medreasoner_monai.task import geometry as g
@@ -36,7 +36,7 @@ def evaluate(
     total: int,
     segmenters: Mapping[str, Embeddings],
     folder: Path,
-    watch: Watch,
+    watch: ProgressReporter,
     *,
     batch: int = 32,
     surface: bool = False,

@@ -15,7 +15,7 @@ from medreasoner_monai.export.mapped import Facts, at_least_one, table, write_re
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Row, Splits, exported
 from medreasoner_monai.files import write_json
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.training.deepspeed import deepspeed_config
 
@@ -75,7 +75,7 @@ def handed(width: int, height: int) -> tuple[int, int]:
 
 
 def export_llama_factory(
-    settings: Settings, model: Model, splits: Splits, out: Path, machine: Machine, watch: Watch
+    settings: Settings, model: Model, splits: Splits, out: Path, machine: Machine, watch: ProgressReporter
 ) -> dict[str, int]:
     """Write the export; returns how many rows each split has, and ``rejects``.
 
@@ -118,7 +118,7 @@ def export_llama_factory(
 
 
 def _write_split(
-    folder: Path, split: str, splits: Splits, model: Model, watch: Watch, ids: Ids
+    folder: Path, split: str, splits: Splits, model: Model, watch: ProgressReporter, ids: Ids
 ) -> tuple[Facts, list[Reject]]:
     facts, rejects = Facts(), []
     with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as lines:

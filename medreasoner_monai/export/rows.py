@@ -18,7 +18,7 @@ from medreasoner_monai.data.schema import encode_png, read_rows
 from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import PLACEHOLDERS, Model
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.training.dataset import training_row
 
@@ -97,7 +97,7 @@ def exported(
     name: str,
     model: Model,
     handed: Handed,
-    watch: Watch,
+    watch: ProgressReporter,
     *,
     answered: bool,
     ids: Ids | None = None,

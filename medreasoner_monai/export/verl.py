@@ -18,7 +18,7 @@ from medreasoner_monai.export.mapped import Facts, Mapped, at_least_one, table, 
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Row, Splits, exported
 from medreasoner_monai.export.verl_settings import Cluster, check, grpo_settings, override
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.rewards import RewardSuite, suite
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.settings.training import RewardSettings
@@ -133,7 +133,7 @@ def handed(width: int, height: int) -> tuple[int, int]:
 
 
 def export_verl(
-    settings: Settings, model: Model, splits: Splits, out: Path, cluster: Cluster, watch: Watch
+    settings: Settings, model: Model, splits: Splits, out: Path, cluster: Cluster, watch: ProgressReporter
 ) -> dict[str, int]:
     """Write the export; returns how many rows each split has, and ``rejects``.
 
@@ -182,7 +182,7 @@ def export_verl(
 
 
 def _batches(
-    splits: Splits, split: str, model: Model, watch: Watch, facts: Facts, rejects: list[Reject], ids: Ids
+    splits: Splits, split: str, model: Model, watch: ProgressReporter, facts: Facts, rejects: list[Reject], ids: Ids
 ) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
     for row in exported(splits, split, model, handed, watch, answered=False, ids=ids):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.pipeline.artifacts import Artifact
-from medreasoner_monai.pipeline.progress import LogWatch, Terminal, Watch
+from medreasoner_monai.pipeline.progress import LogProgress, ProgressReporter, TerminalProgress
 from medreasoner_monai.pipeline.remote import Remote
 from medreasoner_monai.pipeline.stage import Stage, run_stage
 from medreasoner_monai.pipeline.store import Draft
@@ -19,10 +19,10 @@ from medreasoner_monai.pipeline.workspace import Workspace
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.settings.loading import load_settings
 
-_terminal: Terminal | None = None
+_terminal: TerminalProgress | None = None
 
 
-def show_on(terminal: Terminal | None) -> None:
+def show_on(terminal: TerminalProgress | None) -> None:
     """Show all stages of this process on a live terminal, or (None) as log lines."""
     global _terminal  # noqa: PLW0603 - a process has one terminal
     _terminal = terminal
@@ -56,10 +56,10 @@ class Context:
         return self.settings.threads or os.cpu_count() or 1
 
     @contextmanager
-    def watching(self, name: str) -> Iterator[Watch]:
+    def watching(self, name: str) -> Iterator[ProgressReporter]:
         """A progress reporter for a stage."""
         if _terminal is None:
-            yield LogWatch(name)
+            yield LogProgress(name)
         else:
             with _terminal.stage(name) as watch:
                 yield watch
@@ -67,7 +67,7 @@ class Context:
     def stage(
         self,
         stage: Stage,
-        make: Callable[[Draft, Watch], None],
+        make: Callable[[Draft, ProgressReporter], None],
         *,
         inputs: Mapping[str, Artifact],
         settings: Any,

@@ -1,4 +1,4 @@
-"""How work says where it stands: one small interface, shown in a terminal or as plain lines."""
+"""Progress of a stage: one small interface, shown in a terminal or as plain lines."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _page.propagate = False
 _page.addHandler(logging.NullHandler())
 
 
-class Watch(Protocol):
-    """Told by a stage about its steps."""
+class ProgressReporter(Protocol):
+    """Progress reporter for a stage."""
 
     def step(self, done: int, total: int, **values: float) -> None:
         """``done`` of ``total`` steps are finished; ``values`` (loss, reward…) belong to the last one."""
@@ -32,8 +32,8 @@ class Watch(Protocol):
         ...
 
 
-class Silent:
-    """Tells nobody."""
+class NoProgress:
+    """Progress reporter that shows nothing."""
 
     def step(self, done: int, total: int, **values: float) -> None:
         """Nothing."""
@@ -45,7 +45,7 @@ class Silent:
         """Nothing."""
 
 
-class LogWatch:
+class LogProgress:
     """One log line every few seconds: for pipes, Prefect workers and CI."""
 
     def __init__(self, stage: str, every: float = 10.0, log: logging.Logger = log) -> None:
@@ -56,7 +56,7 @@ class LogWatch:
         self.first: int | None = None
 
     def step(self, done: int, total: int, **values: float) -> None:
-        """See :class:`Watch`."""
+        """See :class:`ProgressReporter`."""
         now = time.monotonic()
         if self.first is None:
             self.first, self.started = done, now
@@ -69,15 +69,15 @@ class LogWatch:
         self.log.info("%s: %d/%d%s%s", self.stage, done, total, shown, left)
 
     def note(self, text: str) -> None:
-        """See :class:`Watch`."""
+        """See :class:`ProgressReporter`."""
         self.log.info("%s: %s", self.stage, text)
 
     def warn(self, text: str) -> None:
-        """See :class:`Watch`."""
+        """See :class:`ProgressReporter`."""
         self.log.warning("%s: %s", self.stage, text)
 
 
-class Terminal:
+class TerminalProgress:
     """Live bars of all stages, with time left; for a person at a terminal."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Terminal:
         )
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Watch]:
+    def stage(self, name: str) -> Iterator[ProgressReporter]:
         """A bar for one stage."""
         task = self.progress.add_task(name, total=None, values="")
         bar = _Bar(self, task, name)
@@ -115,11 +115,11 @@ class Terminal:
 
 
 class _Bar:
-    def __init__(self, terminal: Terminal, task: object, name: str) -> None:
+    def __init__(self, terminal: TerminalProgress, task: object, name: str) -> None:
         self.terminal = terminal
         self.task = task
         self.name = name
-        self.page = LogWatch(name, log=_page)
+        self.page = LogProgress(name, log=_page)
 
     def step(self, done: int, total: int, **values: float) -> None:
         shown = "  ".join(f"{k} {v:.3g}" for k, v in values.items())

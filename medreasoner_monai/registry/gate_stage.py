@@ -9,7 +9,7 @@ from medreasoner_monai.evaluation.evaluate_stage import Evaluation, evaluate_mod
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.registry.judge import decide
@@ -22,7 +22,7 @@ STAGE = Stage("gate", "decision", version=1, code=("registry.judge",))
 def gate(context: Context, dataset: Artifact, model: Artifact, result: Evaluation, blank: Evaluation) -> Artifact:
     """An artifact with ``decision.json``. A candidate is judged once; the decision stands until its inputs change."""
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         # Written before the registry is touched: an attempt killed in between must not meet itself as champion.
         path = draft.scratch / DECISION
         if not path.is_file():

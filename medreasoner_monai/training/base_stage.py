@@ -11,7 +11,7 @@ from medreasoner_monai.data import schema
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.progress import ProgressReporter, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, write_note
@@ -43,7 +43,7 @@ def base_model(context: Context, dataset: Artifact) -> Artifact:
         "vision": model.vision.model_dump(mode="json"),
     }
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         raw = draft.scratch / "raw"
         if not (raw / "built.json").is_file():
             size = build(raw, texts(dataset.path / "train.parquet"), model.starter)
@@ -79,7 +79,7 @@ def adopt(context: Context, folder: Path) -> Artifact:
     check_folder(folder)
     limit = context.settings.model.max_pixels
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         for path in sorted(folder.iterdir()):
             link = draft.path / path.name
             if path.is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.progress import ProgressReporter, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import write_note
@@ -29,7 +29,7 @@ def cold_start(context: Context, dataset: Artifact, base: Artifact) -> Artifact:
     settings = chosen.model_dump(mode="json")
     prompt = model.prompt
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         job = {
             "model": str(base.path),
             "train": str(dataset.path / "train.parquet"),

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.tracking import TrackedRun
 from medreasoner_monai.training.alarms import ALARMS, Alarm, AlarmLog, read_alarms, write_alarms
 from medreasoner_monai.training.finish import keep
@@ -46,7 +46,7 @@ class Follower:
     """
 
     def __init__(
-        self, run: TrackedRun, scratch: Path, keep: Path, watch: Watch, *, pictures: bool, sample_ids: bool
+        self, run: TrackedRun, scratch: Path, keep: Path, watch: ProgressReporter, *, pictures: bool, sample_ids: bool
     ) -> None:
         self.run, self.scratch, self.keep, self.watch = run, scratch, keep, watch
         self.pictures, self.sample_ids = pictures, sample_ids

@@ -9,7 +9,7 @@ from pathlib import Path
 from medreasoner_monai.errors import StageFailedError
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch, pick
+from medreasoner_monai.pipeline.progress import ProgressReporter, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.training.finish import best_checkpoint, keep
@@ -34,7 +34,7 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
     settings = chosen.model_dump(mode="json")
     prompt = model.prompt
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         job = {
             "model": str(start.path),
             "train": str(dataset.path / "train.parquet"),

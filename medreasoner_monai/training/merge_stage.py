@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import folder_digest
@@ -23,7 +23,7 @@ STAGE = Stage(
 def merge(context: Context, start: Artifact, trained: Artifact) -> Artifact:
     """A model artifact: config, safetensors, tokenizer and processor, as a downloaded model would lie there."""
 
-    def make(draft: Draft, watch: Watch) -> None:
+    def make(draft: Draft, watch: ProgressReporter) -> None:
         known = {
             "prompt": context.settings.model.prompt,
             "stage": "GRPO",

@@ -9,7 +9,7 @@ from typing import Any
 
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
-from medreasoner_monai.pipeline.progress import Watch
+from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.pipeline.tracking import TrackedRun
 from medreasoner_monai.training.follow import Follower
@@ -48,7 +48,7 @@ def tracked(
     draft: Draft,
     settings: Mapping[str, Any],
     inputs: Mapping[str, Artifact],
-    watch: Watch,
+    watch: ProgressReporter,
 ) -> Iterator[TrainingRun]:
     """A run for a training; a second attempt at the same draft goes on with the first one's.
 

@@ -25,7 +25,7 @@ from medreasoner_monai.evaluation.comparison import losses, paired_differences
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import ABOUT
 from medreasoner_monai.evaluation.resolve import Data, build_answerer, segmenters
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
 from tests.samples import sample
 
@@ -45,7 +45,7 @@ def go(split: Path, out: Path, who: object = None, names: tuple[str, ...] = ("bo
         Data.open(split),
         segmenters(names),
         Options(batch=2, bootstrap=100, **options),  # type: ignore[arg-type]
-        Silent(),
+        NoProgress(),
     )
     assert done is not None
     return done

@@ -12,7 +12,7 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import ModelAnswerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.scoring import evaluate
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.baselines import WholeBox
 from medreasoner_monai.segmenters.protocol import Mask, Prompt
@@ -56,7 +56,9 @@ def samples(split: Path) -> list[Sample]:
 
 
 def test_truth_scores_one_everywhere(samples: list[Sample], tmp_path: Path) -> None:
-    records = evaluate(ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3)
+    records = evaluate(
+        ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path / "shards", NoProgress(), batch=3
+    )
     assert [r.id for r in records] == [s.id for s in samples]
     for record in records:
         assert record.answered and record.box_iou == record.point_dice == pytest.approx(1)
@@ -65,9 +67,9 @@ def test_truth_scores_one_everywhere(samples: list[Sample], tmp_path: Path) -> N
 
 
 def test_unreadable_answer_scores_zero_everywhere_with_its_reason(samples: list[Sample], tmp_path: Path) -> None:
-    record = evaluate(ModelAnswerer(Truthful(samples, ["s0"])), samples, 7, SEGMENTERS, tmp_path / "shards", Silent())[
-        0
-    ]
+    record = evaluate(
+        ModelAnswerer(Truthful(samples, ["s0"])), samples, 7, SEGMENTERS, tmp_path / "shards", NoProgress()
+    )[0]
     assert not record.answered and record.reason == "answer is not JSON" and record.bbox is None
     assert record.box_iou == record.point_dice == 0
     assert record.masks == {"box/points": 0, "box/box": 0, "box/both": 0}
@@ -85,7 +87,12 @@ def test_the_images_of_readable_answers_are_embedded_eight_samples_at_a_time(tmp
     many = [sample(n) for n in range(11)]
     counting = Counting()
     records = evaluate(
-        ModelAnswerer(Truthful(many, ["s3"])), many, 11, {"box": Embeddings(counting)}, tmp_path / "shards", Silent()
+        ModelAnswerer(Truthful(many, ["s3"])),
+        many,
+        11,
+        {"box": Embeddings(counting)},
+        tmp_path / "shards",
+        NoProgress(),
     )
     assert records is not None and [r.answered for r in records] == [n != 3 for n in range(11)]
     assert counting.given == [7, 3]
@@ -93,7 +100,9 @@ def test_the_images_of_readable_answers_are_embedded_eight_samples_at_a_time(tmp
 
 def test_finished_shards_are_not_asked_again(samples: list[Sample], tmp_path: Path) -> None:
     def run(reasoner: Truthful) -> list[object]:
-        return list(evaluate(ModelAnswerer(reasoner), samples, 7, SEGMENTERS, tmp_path / "shards", Silent(), batch=3))
+        return list(
+            evaluate(ModelAnswerer(reasoner), samples, 7, SEGMENTERS, tmp_path / "shards", NoProgress(), batch=3)
+        )
 
     first = run(Truthful(samples))
     assert sorted(p.name for p in (tmp_path / "shards").iterdir()) == ["000000.json", "000001.json", "000002.json"]
@@ -104,12 +113,12 @@ def test_finished_shards_are_not_asked_again(samples: list[Sample], tmp_path: Pa
 
 def test_blank_run_shows_black_pictures_of_the_same_size(samples: list[Sample], tmp_path: Path) -> None:
     reasoner = Truthful(samples)
-    evaluate(ModelAnswerer(reasoner, blank=True), samples, 7, {}, tmp_path / "shards", Silent())
+    evaluate(ModelAnswerer(reasoner, blank=True), samples, 7, {}, tmp_path / "shards", NoProgress())
     assert all(i.shape == (40, 60) and not i.any() for i in reasoner.images)
 
 
 def test_steps_are_told_up_to_the_total(samples: list[Sample], tmp_path: Path) -> None:
-    class Told(Silent):
+    class Told(NoProgress):
         steps: list[tuple[int, int]] = []  # noqa: RUF012 - one watch, one test
 
         def step(self, done: int, total: int, **values: float) -> None:
@@ -122,7 +131,7 @@ def test_steps_are_told_up_to_the_total(samples: list[Sample], tmp_path: Path) -
 
 def test_borders_are_measured_when_wished(samples: list[Sample], tmp_path: Path) -> None:
     (first, *_) = (
-        evaluate(ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path, Silent(), surface=True) or []
+        evaluate(ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, tmp_path, NoProgress(), surface=True) or []
     )
     assert first.more["iou/box/box"] == first.more["nsd/box/box"] == 1
     assert first.more["hd95/box/box"] == 0
@@ -131,7 +140,7 @@ def test_borders_are_measured_when_wished(samples: list[Sample], tmp_path: Path)
 def test_parts_share_the_shards_and_the_last_one_has_all(samples: list[Sample], tmp_path: Path) -> None:
     def run(k: int, folder: Path, n: int = 3) -> object:
         return evaluate(
-            ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, folder, Silent(), batch=2, part=(k, n)
+            ModelAnswerer(Truthful(samples)), samples, 7, SEGMENTERS, folder, NoProgress(), batch=2, part=(k, n)
         )
 
     whole = run(1, tmp_path / "whole", 1)
@@ -153,7 +162,7 @@ def test_prompts_that_a_segmenter_was_not_trained_on_are_left_out_and_said_so(
             assert all(p.points is None for p in prompts), "points were sent"
             return super().segment(embedding, prompts)
 
-    class Notes(Silent):
+    class Notes(NoProgress):
         notes: list[str] = []  # noqa: RUF012 - one watch, one test
 
         def note(self, text: str) -> None:

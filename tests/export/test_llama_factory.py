@@ -22,7 +22,7 @@ from medreasoner_monai.export.llama_factory import export_llama_factory, handed
 from medreasoner_monai.export.llama_factory_settings import Machine
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Splits
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.task.prompts import template
@@ -43,7 +43,7 @@ def export(
     settings: Settings, data: Path, tiny_model: Path, out: Path, machine: Machine = ONE_GPU, prompt: str = "brief"
 ) -> Path:
     model = Model.open(settings.model.model_copy(update={"prompt": prompt}), tiny_model)
-    export_llama_factory(settings, model, Splits.find(data), out, machine, Silent())
+    export_llama_factory(settings, model, Splits.find(data), out, machine, NoProgress())
     return out
 
 

@@ -23,7 +23,7 @@ from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Splits
 from medreasoner_monai.export.verl import export_verl
 from medreasoner_monai.export.verl_settings import Cluster
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.rewards import suite
 from medreasoner_monai.settings.config import Settings
@@ -99,7 +99,7 @@ def test_llama_factory_trains_on_the_very_tokens_and_pixels(
 ) -> None:
     python = interpreter("MEDREASONER_LLAMAFACTORY_PYTHON", "LLaMA-Factory")
     out = tmp_path / "out"
-    export_llama_factory(settings, asked, Splits.find(split, split), out, Machine(), Silent())
+    export_llama_factory(settings, asked, Splits.find(split, split), out, Machine(), NoProgress())
     run(python, str(HERE / "probe_llama_factory.py"), str(out), str(tmp_path / "found.json"), cwd=out)
 
     found = json.loads((tmp_path / "found.json").read_text())
@@ -117,7 +117,7 @@ def test_llama_factory_trains_and_what_it_saves_is_a_model_of_ours(
 ) -> None:
     python = interpreter("MEDREASONER_LLAMAFACTORY_PYTHON", "LLaMA-Factory")
     out, model = tmp_path / "out", Model.open(settings.model, tiny_model)
-    export_llama_factory(settings, model, Splits.find(data), out, Machine(), Silent())
+    export_llama_factory(settings, model, Splits.find(data), out, Machine(), NoProgress())
     cli = Path(python).with_name("llamafactory-cli")
     run(str(cli), "train", "sft.yaml", "max_steps=2", "bf16=false", "use_cpu=true", cwd=out)
 
@@ -151,7 +151,7 @@ def loss(folder: Path, split: Path) -> float:
 def test_verl_reads_configures_and_rewards(settings: Settings, split: Path, asked: Model, tmp_path: Path) -> None:
     python = interpreter("MEDREASONER_VERL_PYTHON", "verl")
     out = tmp_path / "out"
-    counts = export_verl(settings, asked, Splits.find(split), out, Cluster(gpus=2), Silent())
+    counts = export_verl(settings, asked, Splits.find(split), out, Cluster(gpus=2), NoProgress())
     texts = [COMPLETIONS[n % len(COMPLETIONS)] or "nothing" for n in range(counts["train"])]
     overrides = tmp_path / "overrides.json"
     overrides.write_text(json.dumps(run_sh(out, tmp_path)[2:]))

@@ -20,7 +20,7 @@ from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.export import llama_factory, verl
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Handed, Row, Splits, exported
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.settings.config import ParquetSource
 from medreasoner_monai.settings.training import ModelSettings
 from medreasoner_monai.task.answer import Grounding, parse
@@ -36,7 +36,7 @@ def model(tiny_model: Path) -> Model:
 def rows(
     path: Path, model: Model, handed: Handed = llama_factory.handed, *, answered: bool = True
 ) -> list[Row | Reject]:
-    return list(exported(Splits.find(path), "train", model, handed, Silent(), answered=answered))
+    return list(exported(Splits.find(path), "train", model, handed, NoProgress(), answered=answered))
 
 
 def test_the_answer_is_counted_in_the_picture_that_is_exported(data: Path, model: Model) -> None:
@@ -231,7 +231,7 @@ def test_an_id_is_exported_once(tmp_path: Path, model: Model) -> None:
     write_split(tmp_path / "val.parquet", [sample(3), sample(4, id="s1")])
     splits, ids = Splits.find(tmp_path), Ids()
     found = {
-        name: list(exported(splits, name, model, llama_factory.handed, Silent(), answered=True, ids=ids))
+        name: list(exported(splits, name, model, llama_factory.handed, NoProgress(), answered=True, ids=ids))
         for name in splits.names
     }
     refused = {r.where: r.reason for made in found.values() for r in made if isinstance(r, Reject)}

@@ -25,7 +25,7 @@ from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Splits
 from medreasoner_monai.export.verl import export_verl
 from medreasoner_monai.export.verl_settings import Cluster, check, grpo_settings, override
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.rewards import suite
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.settings.training import GrpoSettings
@@ -58,7 +58,7 @@ def export(
     prompt: str = "brief",
 ) -> Path:
     model = Model.open(settings.model.model_copy(update={"prompt": prompt}), tiny_model)
-    export_verl(settings, model, Splits.find(data), out, cluster, Silent())
+    export_verl(settings, model, Splits.find(data), out, cluster, NoProgress())
     return out
 
 

@@ -21,7 +21,7 @@ from medreasoner_monai.pipeline.context import show_on
 from medreasoner_monai.pipeline.prefect_flow import flow
 from medreasoner_monai.pipeline.prefect_logs import send_logs
 from medreasoner_monai.pipeline.prefect_server import prefect_server, running_server, send_last_logs
-from medreasoner_monai.pipeline.progress import LogWatch, Terminal
+from medreasoner_monai.pipeline.progress import LogProgress, TerminalProgress
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def test_progress_is_on_the_runs_page(server: tuple[str, int], ours: logging.Log
 
     @flow(name="plain")
     def plain() -> None:
-        LogWatch("grpo", every=0).step(3, 3, reward=0.5)
+        LogProgress("grpo", every=0).step(3, 3, reward=0.5)
 
     ours.info("outside of a run, this goes nowhere")
     plain()
@@ -96,7 +96,7 @@ def test_progress_that_a_terminal_shows_as_bars_is_on_the_page_too(
 
     @flow(name="live")
     def live() -> None:
-        with Terminal().stage("grpo") as watch:
+        with TerminalProgress().stage("grpo") as watch:
             watch.step(3, 3, reward=0.5)
             watch.warn("alarm at step 3")
 

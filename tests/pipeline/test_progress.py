@@ -6,12 +6,12 @@ import logging
 
 import pytest
 
-from medreasoner_monai.pipeline.progress import LogWatch, Silent, Terminal, format_seconds, pick
+from medreasoner_monai.pipeline.progress import LogProgress, NoProgress, TerminalProgress, format_seconds, pick
 
 
 def test_log_lines_are_spaced_but_the_last_step_is_always_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "medreasoner")
-    watch = LogWatch("grpo", every=3600)
+    watch = LogProgress("grpo", every=3600)
     for done in range(1, 4):
         watch.step(done, 3, reward=0.12345)
     watch.note("merged")
@@ -22,7 +22,7 @@ def test_log_lines_are_spaced_but_the_last_step_is_always_told(caplog: pytest.Lo
 
 def test_line_in_between_says_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "medreasoner")
-    watch = LogWatch("sft", every=0)
+    watch = LogProgress("sft", every=0)
     watch.step(10, 100)
     watch.step(20, 100)
     assert caplog.messages[0] == "sft: 10/100"
@@ -41,7 +41,7 @@ def test_values_are_picked_under_their_last_name() -> None:
 
 
 def test_a_warning_stays_above_the_bars_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = Terminal()
+    terminal = TerminalProgress()
     with terminal.stage("grpo") as watch:
         watch.warn("[bold] is no markup here")
         watch.step(1, 2)
@@ -49,9 +49,9 @@ def test_a_warning_stays_above_the_bars_as_it_was_written(capsys: pytest.Capture
 
 
 def test_terminal_and_silence_take_the_same_calls() -> None:
-    terminal = Terminal()
+    terminal = TerminalProgress()
     with terminal.stage("curate") as watch:
-        for told in (watch, Silent()):
+        for told in (watch, NoProgress()):
             told.step(1, 2, loss=0.5)
             told.note("half way")
             told.warn("odd")
@@ -59,7 +59,7 @@ def test_terminal_and_silence_take_the_same_calls() -> None:
 
 
 def test_stopped_stage_is_shown_as_stopped() -> None:
-    terminal = Terminal()
+    terminal = TerminalProgress()
     with pytest.raises(RuntimeError), terminal.stage("curate"):
         raise RuntimeError
     assert "stopped" in terminal.progress.tasks[0].fields["values"]

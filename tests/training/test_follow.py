@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 from mlflow import MlflowClient
 
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.training.alarms import read_alarms
 from medreasoner_monai.training.follow import PICTURE_ALARMS, SHEETS, Follower, sheet_name
@@ -20,7 +20,7 @@ from medreasoner_monai.training.track import TrainingRun
 CUT = "completions/clipped_ratio"
 
 
-class Told(Silent):
+class Told(NoProgress):
     """Remembers what it was warned of."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from medreasoner_monai.data.schema import write_split
-from medreasoner_monai.pipeline.progress import Silent
+from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.pipeline.tracking import TrackedRun, Tracking
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.rewards import suite
@@ -139,7 +139,7 @@ SFT_NAMES = {
 def in_mlflow(watched: Watched, folder: Path) -> TrackedRun:
     tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", "observe", (folder / "artifacts").as_uri())
     run = tracking.run("training", folder, {})
-    follower = Follower(run, watched.folder, folder, Silent(), pictures=True, sample_ids=True)
+    follower = Follower(run, watched.folder, folder, NoProgress(), pictures=True, sample_ids=True)
     training = TrainingRun(run, follower, folder)
     for row in watched.rows:
         training.row(row)

@@ -12,7 +12,7 @@ from typing import Any
 from medreasoner_monai.errors import InputError, nearest
 from medreasoner_monai.files import object_digest
 from medreasoner_monai.pipeline.artifacts import write_manifest
-from medreasoner_monai.pipeline.progress import Silent, Watch
+from medreasoner_monai.pipeline.progress import NoProgress, ProgressReporter
 from medreasoner_monai.reasoners.folder import (
     check_folder,
     check_processor,
@@ -56,7 +56,7 @@ def merge_to(
     adapter: Path | None = None,
     dtype: str | None = None,
     probe: Path | None = None,
-    watch: Watch | None = None,
+    watch: ProgressReporter | None = None,
 ) -> dict[str, Any]:
     """Merge into a new folder, an artifact of the kind ``model``; it has its name only when everything was checked.
 
@@ -118,7 +118,7 @@ def merge_into(
     dtype: str | None = None,
     probe: Path | None = None,
     known: Mapping[str, Any] | None = None,
-    watch: Watch | None = None,
+    watch: ProgressReporter | None = None,
     name: str | None = None,
 ) -> dict[str, Any]:
     """Merge into a folder that somebody else names and finishes.
@@ -170,7 +170,7 @@ def merge_into(
     exact = getattr(torch, chosen)
     tensors = merged_tensors(source, config) if lora else source.tensors
 
-    told = _Told(watch or Silent(), 2 * len(tensors))
+    told = _Told(watch or NoProgress(), 2 * len(tensors))
     write_weights(out, config, tensors, exact, told)
     _copy_beside(config, out)
     parameters = check_weights(out, tensors, exact, told)
@@ -235,7 +235,7 @@ def _find_probe(given: Path | None, source: Source, shards: Path) -> Path | None
 class _Told:
     """Counts parameters, written and read back."""
 
-    def __init__(self, watch: Watch, total: int) -> None:
+    def __init__(self, watch: ProgressReporter, total: int) -> None:
         self.watch = watch
         self.total = total
         self.done = 0

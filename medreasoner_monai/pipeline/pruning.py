@@ -78,6 +78,9 @@ def plan_pruning(space: Workspace, policy: Policy, registered: Collection[str], 
     kept = {r.id: why for r in records if (why := _why_kept(r, newest, limit, registered))}
     needed = {s.ref.digest for r in records if r.id in kept for s in r.artifacts.values()} | set(registered)
     folders = [p for p in _folders(space.store.root) if _may_go(p, needed, limit)]
+    # Models fetched from a registry's server, by the beginning of their digest.
+    fetched = {digest[:16] for digest in registered}
+    folders += [p for p in _folders(space.champions) if p.name not in fetched and _changed(p) <= limit]
     return Pruning(
         tuple(r.id for r in records if r.id not in kept), tuple(folders), kept, sum(_size(p) for p in folders)
     )
@@ -130,7 +133,7 @@ def _folders(root: Path) -> Sequence[Path]:
 
 
 def _may_go(folder: Path, needed: Collection[str], limit: datetime) -> bool:
-    if datetime.fromtimestamp(folder.stat().st_mtime, UTC) > limit:
+    if _changed(folder) > limit:
         return False
     if folder.suffix in _WORK or folder.name.startswith("."):
         return True
@@ -138,6 +141,10 @@ def _may_go(folder: Path, needed: Collection[str], limit: datetime) -> bool:
         return Artifact.open(folder).digest not in needed
     except ArtifactError:
         return False  # a person should look at it
+
+
+def _changed(folder: Path) -> datetime:
+    return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
 
 
 def _size(folder: Path) -> int:

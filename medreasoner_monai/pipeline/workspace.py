@@ -7,6 +7,7 @@
     report.html …         the latest run's, by link; grounding/ as a copy
     bundle/               the bundle of the latest promoted model, a folder of its own that can be copied
     mlflow/, prefect/     their databases, unless servers are configured
+    champions/            models fetched from a registry's server
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class Workspace:
     def mlflow_artifacts(self) -> str:
         """Where MLflow keeps pictures and files, when no server is configured."""
         return (self.root / "mlflow" / "artifacts").as_uri()
+
+    @property
+    def champions(self) -> Path:
+        """Models that were fetched from a registry's server."""
+        return self.root / "champions"
 
     @property
     def prefect_home(self) -> Path:

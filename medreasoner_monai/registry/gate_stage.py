@@ -53,7 +53,7 @@ def judge(
     context: Context, dataset: Artifact, model: Artifact, result: Evaluation, blank: Evaluation
 ) -> dict[str, Any]:
     """The decision as ``decision.json`` holds it; the champion answers the same samples first."""
-    cache = context.workspace.root / "champions"
+    cache = context.workspace.champions
     reigning = champion(context.tracking, context.settings.tracking.model_name, cache)
     if reigning is not None and reigning.digest == model.digest:
         reigning = None

@@ -93,6 +93,13 @@ def test_leftovers_of_killed_attempts_go_when_they_are_old(space: Workspace) -> 
     assert removed(space) == {"model-x.partial", "model-x.scratch", "model-y.pulling"}
 
 
+def test_a_fetched_champion_stays_while_it_is_registered(space: Workspace) -> None:
+    for name in ("a" * 16, "b" * 16):
+        (space.champions / name).mkdir(parents=True)
+    assert removed(space, registered=("a" * 64,)) == {"b" * 16}
+    assert removed(space, Policy(keep_last=0, older_than=1)) == set()
+
+
 def test_a_folder_in_use_is_left(space: Workspace) -> None:
     run(space, "a")
     plan = plan_pruning(space, EVERYTHING, (), now=LATER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,14 @@ def _record(space: Workspace, summary: dict[str, Any], when: datetime) -> RunRec
         for stage, digest in summary.get("digests", {}).items()
         if digest in known
     }
-    stamp = when.isoformat(timespec="seconds")
+    took = timedelta(seconds=sum(float(s) for s in seconds.values()))
     return RunRecord(
         id=f"{when:%Y%m%d-%H%M%S}-{summary.get('name', 'run')}-earlier",
         name=str(summary.get("name", "run")),
         chain="retrain",
         status="finished",
-        started=stamp,
-        finished=stamp,
+        started=(when - took).isoformat(timespec="seconds"),
+        finished=when.isoformat(timespec="seconds"),
         started_by="unknown",
         trigger="imported from an earlier version's workspace",
         host="",

@@ -83,6 +83,8 @@ class ReportInputs:
         What went wrong while training: ``stage``, ``kind``, ``step``, ``message`` and ``cleared`` (a step, or None).
     model : Mapping
         Facts about the reasoner by name, shown as they are.
+    run_id, started : str
+        The run, and by whom or what it was started and why; empty for a page that is not about a run.
     """
 
     title: str
@@ -104,6 +106,8 @@ class ReportInputs:
     completions: Sequence[Mapping[str, Any]] = ()
     alarms: Sequence[Mapping[str, Any]] = ()
     model: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+    started: str = ""
 
     def find(self, key: str) -> Evaluated | None:
         """The evaluated reasoner of that key."""

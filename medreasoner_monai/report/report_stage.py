@@ -190,6 +190,8 @@ def report_inputs(
             for alarm in read_alarms(artifact.path)
         ],
         model=dict(run.base.facts),
+        run_id=record.id,
+        started=f"{record.started_by} ({record.reason or record.trigger})",
     )
 
 

@@ -71,6 +71,13 @@ def reader(page: str) -> Reader:
     return Reader(page)
 
 
+def test_the_run_and_who_started_it_are_named(inputs: ReportInputs, split: Path, tmp_path: Path) -> None:
+    named = replace(inputs, run_id="20261124-210501-smoke-3f2a", started="ann@node1 (new <labels>)")
+    write_report(named, split, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "20261124-210501-smoke-3f2a" in page and "ann@node1 (new &lt;labels&gt;)" in page
+
+
 def test_nothing_is_loaded_from_elsewhere(page: str, reader: Reader, inputs: ReportInputs) -> None:
     assert all(address.startswith(("data:", "#")) for address in reader.loads)
     outward = [a for a in reader.follows if not a.startswith("#")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -128,6 +128,10 @@ class Series:
         number, frame = self.locate(index)
         return self.sources[number].load(), frame
 
+    def orientation(self, index: int) -> Orientation:
+        """How the slice at ``index`` is turned for a model: not at all, today, with what is known of the patient."""
+        return Orientation(self.planes[index].axes)
+
     def view(self, index: int, rule: Rule = AS_STORED) -> View:
         """The slice at ``index`` (from 0) as a model sees it.
 
@@ -140,14 +144,18 @@ class Series:
         pixels, voi = render_frame(dataset, frame, rule)
         plane = self.planes[index]
         header = self.headers[plane.file]
+        orientation = self.orientation(index)
+        spacing = calibrated_spacing(header, frame)
+        if spacing is not None and orientation.transposed:
+            spacing = replace(spacing, row=spacing.column, column=spacing.row)
         return View(
-            pixels,
+            np.ascontiguousarray(orientation.turn(pixels)),
             rule,
             voi,
             self.modality,
             index,
-            Orientation(plane.axes),
-            calibrated_spacing(header, frame),
+            orientation,
+            spacing,
             FrameReference(self.uid, str(header.SOPInstanceUID), frame),
         )
 

@@ -56,6 +56,22 @@ class Orientation:
         upright = seen[:: -1 if self.mirrored_rows else 1, :: -1 if self.mirrored_columns else 1]
         return upright.swapaxes(0, 1) if self.transposed else upright
 
+    def to_stored(self, xy: Vector, shape: tuple[int, int]) -> Vector:
+        """Positions in a view of ``shape`` (rows, columns), continuous (x, y) ``(N, 2)``, as stored (column, row)."""
+        x, y = np.asarray(xy, dtype=np.float64).reshape(-1, 2).T
+        x, y = self._mirrored(x, y, shape)
+        return np.stack([y, x] if self.transposed else [x, y], axis=1)
+
+    def from_stored(self, xy: Vector, shape: tuple[int, int]) -> Vector:
+        """The inverse of :meth:`to_stored`; ``shape`` is the view's."""
+        column, row = np.asarray(xy, dtype=np.float64).reshape(-1, 2).T
+        x, y = (row, column) if self.transposed else (column, row)
+        return np.stack(self._mirrored(x, y, shape), axis=1)
+
+    def _mirrored(self, x: Vector, y: Vector, shape: tuple[int, int]) -> tuple[Vector, Vector]:
+        rows, columns = shape
+        return (columns - x if self.mirrored_columns else x), (rows - y if self.mirrored_rows else y)
+
 
 AS_IT_LIES = Orientation()
 """The stored grid, nothing known of the patient."""
@@ -104,11 +120,11 @@ class View:
 
     def to_stored(self, xy: Vector) -> Vector:
         """Positions in the view, continuous (x, y) ``(N, 2)``, as (column, row) of the stored frame."""
-        rows, columns = self.shape
-        x, y = np.asarray(xy, dtype=np.float64).reshape(-1, 2).T
-        x = columns - x if self.orientation.mirrored_columns else x
-        y = rows - y if self.orientation.mirrored_rows else y
-        return np.stack([y, x] if self.orientation.transposed else [x, y], axis=1)
+        return self.orientation.to_stored(xy, self.shape)
+
+    def from_stored(self, xy: Vector) -> Vector:
+        """The inverse of :meth:`to_stored`."""
+        return self.orientation.from_stored(xy, self.shape)
 
     def mask_to_stored(self, mask: Mask) -> Mask:
         """A mask of the view, ``(rows, columns)``, on the stored frame's pixels.

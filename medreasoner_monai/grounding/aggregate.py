@@ -10,6 +10,7 @@ import numpy as np
 from pydicom.uid import generate_uid
 
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.grounding.placing import stored_mask, viewed_answer, viewed_mask
 from medreasoner_monai.grounding.plan import Plan
 from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.grounding.worker import ModelWorker
@@ -55,17 +56,24 @@ def aggregate(
     stops: tuple[str, ...] = ()
     candidates: tuple[SliceResult, ...] = ()
     if plan.carry and shown.mask is not None and shown.voxels and shown.grounding is not None:
-        answer = shown.grounding
+        # The segmenter follows what it sees: views, all of them turned alike.
+        turned = series.orientation(shown.index)
+        mask = viewed_mask(shown.mask, turned)
+        rows, columns = mask.shape
+        answer = viewed_answer(shown.grounding, turned, (rows, columns))
         carried = worker.carry(
             lambda i: series.view(i, plan.settings.rendering).pixels,
             len(series),
             shown.index,
             Prompt(answer.box, answer.points),
-            shown.mask,
+            mask,
             step,
         )
         candidates, ordered = tuple(ordered), [shown]
-        ordered += [SliceResult(c.index, None, "", c.mask, 0.0, c.confidence, carried=True) for c in carried.slices]
+        ordered += [
+            SliceResult(c.index, None, "", stored_mask(c.mask, turned), 0.0, c.confidence, carried=True)
+            for c in carried.slices
+        ]
         ordered.sort(key=lambda r: r.index)
         stops = carried.stops
     codes, source = _codes(question, shown.grounding.trace if shown.grounding else None)

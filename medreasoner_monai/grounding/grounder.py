@@ -112,7 +112,8 @@ class Grounder:
         by_index = dict(zip(indices, pictures, strict=True))
         answers: list[tuple[str, SliceResult]] = []
         for part in plan.batches(indices):
-            items = [WorkItem(by_index[i], i, q.text) for i in part for q in plan.questions]
+            turned = {i: plan.series.orientation(i) for i in part}
+            items = [WorkItem(by_index[i], i, q.text, turned[i]) for i in part for q in plan.questions]
             results = self.worker.answer(items, plan.settings)
             answers += [(item.question, result) for item, result in zip(items, results, strict=True)]
         return answers

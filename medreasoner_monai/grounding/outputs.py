@@ -19,6 +19,7 @@ from medreasoner_monai.dicom.report import build_report
 from medreasoner_monai.dicom.saving import save
 from medreasoner_monai.dicom.seg import SegKind, build_seg
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.grounding.placing import viewed_answer, viewed_mask
 from medreasoner_monai.grounding.record import answer_record
 from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.task.findings import Finding
@@ -151,11 +152,13 @@ def _picture(result: GroundingResult, finding: Finding) -> Image.Image:
     shown = finding.shown
     answer = shown.grounding
     trace = answer.trace if answer is not None else f"{finding.status}: {finding.reason}"
+    view = result.series.view(finding.key, result.rendering)
+    seen = None if answer is None else viewed_answer(answer, view.orientation, view.shape)
     return overlay(
-        result.series.view(finding.key, result.rendering).pixels,
-        shown.mask,
-        None if answer is None else answer.box,
-        None if answer is None else answer.points,
+        view.pixels,
+        None if shown.mask is None else viewed_mask(shown.mask, view.orientation),
+        None if seen is None else seen.box,
+        None if seen is None else seen.points,
         question=finding.question,
         trace=trace,
         heading=" · ".join(_heading(result, finding)),

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from medreasoner_monai.dicom.view import AS_IT_LIES, Orientation
+from medreasoner_monai.grounding.placing import stored_answer, stored_mask
 from medreasoner_monai.grounding.request import GroundingSettings
 from medreasoner_monai.grounding.turns import Turns
 from medreasoner_monai.reasoners.consensus import answer_by_consensus
@@ -33,11 +35,14 @@ class WorkItem:
         Its slice number, which the result carries.
     question:
         A checked one.
+    orientation:
+        How the picture lies on the stored frame, in which the result is given.
     """
 
     picture: Image
     index: int
     question: str
+    orientation: Orientation = AS_IT_LIES
 
 
 class ModelWorker:
@@ -124,7 +129,7 @@ class _SharedSegmenter:
 
 
 def _mark(segmenter: Segmenter[Any], items: Sequence[WorkItem], readings: Sequence[Reading]) -> list[SliceResult]:
-    """Turn readings, in their pictures' own frame, into masks: one result per reading, in order."""
+    """Turn readings, in their pictures' own frame, into results in the stored frame: one per reading, in order."""
     started = time.perf_counter()
     needed = {
         id(item.picture): item.picture
@@ -142,7 +147,7 @@ def _mark(segmenter: Segmenter[Any], items: Sequence[WorkItem], readings: Sequen
             continue
         started = time.perf_counter()
         rows, columns = item.picture.shape[:2]
-        frame = Frame(columns, rows, "dicom")
+        frame = Frame(columns, rows, "view")
         answer = reading.answer.to(frame)
         voters = [vote.to(frame) for vote in reading.votes] or [answer]
         prompts = [Prompt(v.box, v.points).only(kind) for v in voters]
@@ -151,7 +156,9 @@ def _mark(segmenter: Segmenter[Any], items: Sequence[WorkItem], readings: Sequen
         mask = masks[0] if len(masks) == 1 else np.asarray(2 * np.sum(masks, axis=0) >= len(masks))
         seconds = reading.seconds + encoding + time.perf_counter() - started
         reason = "" if mask.any() else "empty mask"
-        results.append(SliceResult(item.index, answer, reason, mask, seconds, reading.confidence))
+        placed = stored_answer(answer, item.orientation, (rows, columns))
+        mask = stored_mask(mask, item.orientation)
+        results.append(SliceResult(item.index, placed, reason, mask, seconds, reading.confidence))
     return results
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-Space = Literal["stored", "model", "dicom"]
+Space = Literal["stored", "model", "view", "dicom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Frame:
     """The pixel grid that coordinates are counted in.
 
     ``stored`` is the image as it lies in the data set, ``model`` what the reasoner's processor resized it to,
-    ``dicom`` a DICOM frame's (column, row).
+    ``view`` the picture of a DICOM frame in the orientation it is shown in, ``dicom`` that frame's (column, row).
     """
 
     width: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -75,10 +75,12 @@ class Run(BaseModel):
         with runs.recorded(record.id):
             parent = run.context.parent_run
             assert parent is not None, "a context with a run has a parent run"
-            with parent.ending():
-                yield run
-            with runs.changed(record.id) as written:
-                written.mlflow_run = parent.id
+            try:
+                with parent.ending():
+                    yield run
+            finally:
+                with suppress(OSError), runs.changed(record.id) as written:  # a full disk has its own error
+                    written.mlflow_run = parent.id
 
 
 @cache

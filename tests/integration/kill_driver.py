@@ -18,7 +18,7 @@ MOMENTS = ("last step", "saving", "manifest", "rename", "scratch")
 POINTS = (
     "curate",
     "cold-start",
-    *(f"cold-start@{moment}" for moment in MOMENTS),
+    *(f"cold-start@{moment}" for moment in MOMENTS[:2]),  # from there on it is the store's work, whatever the stage
     "grpo",
     *(f"grpo@{moment}" for moment in MOMENTS),
     "evaluate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -77,8 +78,11 @@ def _prepared(settings: Settings, config: Path, workspace: Path, *, live: bool) 
     console = Console(stderr=True)
     console.print(f"[bold]medreasoner[/] {settings.name}: {config} in {workspace}", highlight=False)
     with ExitStack() as stack:
+        importing = threading.Thread(target=_import_libraries, daemon=True)
+        importing.start()
         with console.status("starting Prefect…") if live else ExitStack():
             url = stack.enter_context(prefect_server(space.prefect_home, settings.tracking.prefect_api_url))
+            importing.join()
             import flows.common  # noqa: F401 - while the status is shown; it takes seconds
         console.print(f"Prefect follows at {url.removesuffix('/api')} while this runs", highlight=False)
         from medreasoner_monai.pipeline.context import show_on
@@ -117,6 +121,13 @@ def _explained(workspace: Path) -> Iterator[None]:
         if known is None or known is error:
             raise
         raise known from error
+
+
+def _import_libraries() -> None:
+    """Import what the stages need while the server starts; not Prefect, which must know its address first."""
+    import mlflow  # noqa: F401
+
+    from medreasoner_monai.report import report_stage  # noqa: F401
 
 
 def tell(console: Console, summary: dict[str, Any], workspace: Path, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -79,7 +80,7 @@ def _server_answers() -> bool:
     error: Exception | None = None
     for attempt in range(2):
         try:
-            httpx.get(f"{url}/health", timeout=_HEALTH_SECONDS).raise_for_status()
+            _client().get(f"{url}/health").raise_for_status()
         except httpx.HTTPStatusError as refused:
             # Whatever it says, something is there; Prefect's client knows about credentials.
             if refused.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
@@ -95,6 +96,12 @@ def _server_answers() -> bool:
     assert error is not None
     _tell(error)
     return False
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for all flows of a process: a new one reads the system's certificates, which takes a tenth of a second."""
+    return httpx.Client(timeout=_HEALTH_SECONDS)
 
 
 def _is_servers(error: BaseException) -> bool:

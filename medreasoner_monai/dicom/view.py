@@ -1,8 +1,7 @@
 """What a model sees of a frame or a stored picture, and everything that tells how it came to be.
 
 A view is the one contract between images and models: who asks, trains or draws takes its pixels, and who records an
-answer takes its provenance. Pixels of a view are given back to the stored frame by :meth:`View.to_stored` and
-:meth:`View.mask_to_stored` alone.
+answer takes its provenance. A view's :class:`Orientation` alone leads from its grid to the stored one and back.
 """
 
 from __future__ import annotations
@@ -117,26 +116,6 @@ class View:
     def shape(self) -> tuple[int, int]:
         """``(rows, columns)``."""
         return self.pixels.shape[0], self.pixels.shape[1]
-
-    def to_stored(self, xy: Vector) -> Vector:
-        """Positions in the view, continuous (x, y) ``(N, 2)``, as (column, row) of the stored frame."""
-        return self.orientation.to_stored(xy, self.shape)
-
-    def from_stored(self, xy: Vector) -> Vector:
-        """The inverse of :meth:`to_stored`."""
-        return self.orientation.from_stored(xy, self.shape)
-
-    def mask_to_stored(self, mask: Mask) -> Mask:
-        """A mask of the view, ``(rows, columns)``, on the stored frame's pixels.
-
-        Raises
-        ------
-        ValueError
-            If it does not have the view's shape.
-        """
-        if mask.shape != self.shape:
-            raise ValueError(f"a mask of the view has shape {self.shape} (rows, columns), got {mask.shape}")
-        return np.ascontiguousarray(self.orientation.turn_back(mask), dtype=np.bool_)
 
 
 def view_values(frame: GreyFrame, rule: Rule = AS_STORED, *, spacing: Spacing | None = None) -> View:

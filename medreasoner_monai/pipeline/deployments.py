@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -13,6 +15,9 @@ from medreasoner_monai.errors import ConfigError, InputError, MedReasonerError, 
 
 WAIT_SECONDS = 30.0
 _LISTED = 20
+# What a server answers for a moment: a locked SQLite file (503), a restarting proxy (502), a rate limit (429).
+_PASSING = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
 
 def start_deployment(
@@ -63,7 +68,8 @@ def start_deployment(
             client,
             "POST",
             f"{address}/deployments/{found['id']}/create_flow_run",
-            {"parameters": dict(parameters or {})},
+            # A request repeated because its answer was lost starts no second run.
+            {"parameters": dict(parameters or {}), "idempotency_key": str(uuid4())},
         )
         if run is None:
             raise MedReasonerError(f"{address}: the deployment {name!r} was deleted while it was being started")
@@ -102,7 +108,7 @@ def _call(client: httpx.Client, method: str, url: str, body: Mapping[str, Any] |
         See :func:`start_deployment`.
     """
     try:
-        response = client.request(method, url, json=body)
+        response = _patiently(client, method, url, body)
     except httpx.InvalidURL:
         raise ConfigError(f"{url} is no address; give that of the Prefect API, http://host:port/api") from None
     except httpx.RequestError as error:
@@ -127,6 +133,17 @@ def _call(client: httpx.Client, method: str, url: str, body: Mapping[str, Any] |
     if response.is_error:
         raise MedReasonerError(f"the Prefect server failed ({response.status_code}) at {url}; see its log")
     return answer
+
+
+def _patiently(client: httpx.Client, method: str, url: str, body: Mapping[str, Any] | None) -> httpx.Response:
+    """The server's answer; one that says "not now" is asked again for up to `WAIT_SECONDS`, as Prefect's client does."""
+    deadline, pause = time.monotonic() + WAIT_SECONDS, _FIRST_PAUSE_SECONDS
+    while True:
+        response = client.request(method, url, json=body)
+        if response.status_code not in _PASSING or time.monotonic() + pause > deadline:
+            return response
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _no_prefect(url: str) -> MedReasonerError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -145,6 +146,54 @@ def test_credentials_are_those_of_prefects_own_settings(
         start_deployment("retrain/scheduled", api_url=url)
     assert seen == ["Basic " + base64.b64encode(b"admin:word").decode(), "Bearer pnu_1"]
     assert "word" not in str(caught.value)
+
+
+@pytest.fixture
+def busy() -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """A server that answers "database is locked" (503) twice before it starts a run; the bodies it was sent."""
+    bodies: list[dict[str, object]] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"id": "d"})
+
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if len(bodies) <= 2:
+                self.answer(503, {"exception_message": "Service Unavailable"})
+            else:
+                self.answer(201, {"id": "r", "name": "run", "state": {"name": "Scheduled"}})
+
+        def answer(self, status: int, body: dict[str, object]) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/api", bodies
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_that_is_busy_is_asked_again_for_the_same_run(
+    busy: tuple[str, list[dict[str, object]]],
+) -> None:
+    url, bodies = busy
+    assert start_deployment("retrain/scheduled", api_url=url)["id"] == "r"
+    assert len(bodies) == 3
+    (key,) = {body["idempotency_key"] for body in bodies}
+    assert key
+
+
+def test_a_server_that_stays_busy_is_named(
+    busy: tuple[str, list[dict[str, object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medreasoner_monai.pipeline.deployments.WAIT_SECONDS", 0.1)
+    with pytest.raises(MedReasonerError, match=r"failed \(503\)"):
+        start_deployment("retrain/scheduled", api_url=busy[0])
 
 
 def test_the_bundles_train_workflow_starts_a_run(server: str, untrained_bundle: Path) -> None:

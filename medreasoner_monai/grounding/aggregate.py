@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 from pydicom.uid import generate_uid
 
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.grounding.naming import with_name
 from medreasoner_monai.grounding.placing import stored_mask, viewed_answer, viewed_mask
 from medreasoner_monai.grounding.plan import Plan
 from medreasoner_monai.grounding.request import Question
+from medreasoner_monai.grounding.sides import with_sides_checked
 from medreasoner_monai.grounding.worker import ModelWorker
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.task.findings import Finding, SliceResult
 from medreasoner_monai.task.geometry import box_iou
-from medreasoner_monai.task.taxonomy import TAXONOMY, Category, Codes
 
 
 def aggregate(
@@ -76,9 +75,9 @@ def aggregate(
         ]
         ordered.sort(key=lambda r: r.index)
         stops = carried.stops
-    codes, source = _codes(question, shown.grounding.trace if shown.grounding else None)
     uid = str(generate_uid(prefix=None))
-    return Finding(question.text, tuple(ordered), shown.index, uid, codes, source, stops, candidates)
+    finding = Finding(question.text, tuple(ordered), shown.index, uid, stops=stops, candidates=candidates)
+    return with_sides_checked(series, with_name(series, question, finding))
 
 
 def score(result: SliceResult) -> tuple[float, float, int, int]:
@@ -98,22 +97,3 @@ def _fit(result: SliceResult) -> float:
     rows, columns = np.flatnonzero(result.mask.any(axis=1)), np.flatnonzero(result.mask.any(axis=0))
     around = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     return float(box_iou(around, result.grounding.box.xyxy)[0])
-
-
-def _codes(question: Question, trace: str | None) -> tuple[Codes | None, Literal["", "given", "trace"]]:
-    """What the region is: as given with the question, or the one category that the trace names."""
-    if (given := question.codes()) is not None:
-        return given, "given"
-    named = _named_category(trace or "")
-    return (named.codes, "trace") if named is not None else (None, "")
-
-
-def _named_category(trace: str) -> Category | None:
-    """The category whose whole name is the only one in the text; None where there are none, or several.
-
-    A longer name that holds a shorter one counts alone: a liver tumor is no liver.
-    """
-    text = trace.lower()
-    found = [name for name in TAXONOMY if re.search(rf"\b{re.escape(name)}s?\b", text)]
-    found = [name for name in found if not any(name != other and name in other for other in found)]
-    return TAXONOMY[found[0]] if len(found) == 1 else None

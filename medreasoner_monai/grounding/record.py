@@ -67,6 +67,7 @@ def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
         "measurements": asdict(result.measures[finding.tracking_uid]) if finding.voxels else None,
         "mask_covers": "the whole series" if covered == len(series) else f"{covered} of {len(series)} slices",
         "stops": list(finding.stops),
+        "flags": [asdict(flag) for flag in finding.flags],
         "tracking_uid": finding.tracking_uid,
         "slices": [_slice(result, s) for s in finding.slices],
         "candidates": [_slice(result, s) for s in finding.candidates],

@@ -136,7 +136,7 @@ def _call(client: httpx.Client, method: str, url: str, body: Mapping[str, Any] |
 
 
 def _patiently(client: httpx.Client, method: str, url: str, body: Mapping[str, Any] | None) -> httpx.Response:
-    """The server's answer; one that says "not now" is asked again for up to `WAIT_SECONDS`, as Prefect's client does."""
+    """The server's answer; one that says "not now" is asked again for up to `WAIT_SECONDS`, as Prefect's client is."""
     deadline, pause = time.monotonic() + WAIT_SECONDS, _FIRST_PAUSE_SECONDS
     while True:
         response = client.request(method, url, json=body)

@@ -56,6 +56,26 @@ class SliceResult:
         return 0 if self.mask is None else int(np.count_nonzero(self.mask))
 
 
+FlagKind = Literal["side", "name", "coverage", "source"]
+"""What a flag is about: left and right, what the region is called, how far it was followed, or the images."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A reason to distrust a part of a finding, for every output that shows it.
+
+    Attributes
+    ----------
+    kind:
+        What it is about.
+    text:
+        One sentence for a reader; nothing of the patient, no text of the files.
+    """
+
+    kind: FlagKind
+    text: str
+
+
 @dataclass(frozen=True)
 class Finding:
     """One question's answer in a series.
@@ -78,6 +98,8 @@ class Finding:
         Identifies the finding across SEG, SR and picture (a DICOM UID).
     candidates:
         The answers on all asked slices, where the mask of the best of them was carried on and the others given up.
+    flags:
+        Reasons to distrust a part of it.
     """
 
     question: str
@@ -88,6 +110,7 @@ class Finding:
     coded_from: Literal["", "given", "trace"] = ""
     stops: tuple[str, ...] = ()
     candidates: tuple[SliceResult, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @property
     def shown(self) -> SliceResult:

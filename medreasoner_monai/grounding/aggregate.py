@@ -76,7 +76,15 @@ def aggregate(
         ordered.sort(key=lambda r: r.index)
         stops = carried.stops
     uid = str(generate_uid(prefix=None))
-    finding = Finding(question.text, tuple(ordered), shown.index, uid, stops=stops, candidates=candidates)
+    finding = Finding(
+        question.text,
+        tuple(ordered),
+        shown.index,
+        uid,
+        stops=stops,
+        candidates=candidates,
+        confidence_kind="" if shown.confidence is None else "agreement",
+    )
     return with_sides_checked(series, with_name(series, question, finding))
 
 

@@ -61,6 +61,7 @@ def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
         "box": _box(shown),
         "points": _points(shown),
         "confidence": shown.confidence,
+        "confidence_kind": finding.confidence_kind,
         "key_slice": finding.key,
         "key_sop_instance_uid": series.sop_instance_uid(finding.key),
         "voxels": finding.voxels,

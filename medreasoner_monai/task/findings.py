@@ -56,6 +56,7 @@ class SliceResult:
         return 0 if self.mask is None else int(np.count_nonzero(self.mask))
 
 
+ConfidenceKind = Literal["", "agreement", "calibrated"]
 FlagKind = Literal["side", "name", "coverage", "source"]
 """What a flag is about: left and right, what the region is called, how far it was followed, or the images."""
 
@@ -100,6 +101,9 @@ class Finding:
         The answers on all asked slices, where the mask of the best of them was carried on and the others given up.
     flags:
         Reasons to distrust a part of it.
+    confidence_kind:
+        What the confidences are: the ``agreement`` of several answers as it is, or ``calibrated``, fitted on validation
+        data to the overlap it predicts; empty where none was measured.
     """
 
     question: str
@@ -111,6 +115,7 @@ class Finding:
     stops: tuple[str, ...] = ()
     candidates: tuple[SliceResult, ...] = ()
     flags: tuple[Flag, ...] = ()
+    confidence_kind: ConfidenceKind = ""
 
     @property
     def shown(self) -> SliceResult:

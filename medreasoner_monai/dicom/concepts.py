@@ -9,7 +9,8 @@ from functools import cache
 
 from pydicom import Dataset
 
-from medreasoner_monai.task.taxonomy import ANATOMICAL_STRUCTURE, TISSUE, Code, Codes
+from medreasoner_monai.task.taxonomy import GENERIC as GENERIC
+from medreasoner_monai.task.taxonomy import Code
 
 SCHEME = "99MEDREASONER"
 
@@ -56,8 +57,6 @@ _INTENSITIES = {
     "CT": Code("112031", "DCM", "Attenuation Coefficient"),
     "MR": Code("110852", "DCM", "MR signal intensity"),
 }
-GENERIC = Codes("Answer to question", ANATOMICAL_STRUCTURE, TISSUE)
-"""Where nobody said what the region is."""
 
 # CID 100, and SNOMED CT's general term where it has none.
 _PROCEDURES = {

@@ -6,7 +6,7 @@ receiving system knows a liver from a lesion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from medreasoner_monai.errors import InputError, nearest
@@ -61,6 +61,8 @@ class Category:
         For DICOM SEG and SR.
     giveaways : tuple of str
         Lower-case stems that would name the target; an implicit question holds none of them.
+    synonyms : tuple of str
+        Other names that mean exactly this, lower case, in the singular.
     """
 
     name: str
@@ -69,21 +71,53 @@ class Category:
     site: str
     codes: Codes
     giveaways: tuple[str, ...]
+    synonyms: tuple[str, ...] = ()
+
+    @property
+    def is_lesion(self) -> bool:
+        """Whether it is a change in an organ rather than an organ."""
+        return self.codes.property_category == ABNORMAL_STRUCTURE
 
 
 SUPER_CATEGORIES = ("Abdomen", "Brain", "Heart", "Lung", "Neoplasm", "Non-Neoplasm")
 
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
-TISSUE = Code("85756007", "SCT", "Tissue")
+LESION = Code("52988006", "SCT", "Lesion")
 LEFT = Code("7771000", "SCT", "Left")
 RIGHT = Code("24028007", "SCT", "Right")
+
+GENERIC = Codes(
+    "Answer to question",
+    Code("309825002", "SCT", "Spatial and Relational Concept"),
+    Code("111099", "DCM", "Selected region"),
+)
+"""A region of which nobody said what it is: neither anatomy nor a lesion nor tissue (PS3.16, CID 7150 and 6101)."""
+
+LESION_WORDS = (
+    *("tumor", "tumour", "lesion", "nodule", "mass", "cyst", "metastasis", "metastases", "neoplasm", "carcinoma"),
+    *("cancer", "abscess", "polyp", "adenoma", "hemangioma", "haemangioma", "hematoma", "haematoma", "opacity"),
+    *("consolidation", "infarct", "hemorrhage", "haemorrhage", "aneurysm", "fracture"),
+)
+"""Last words of names that mean a lesion, in a category of the taxonomy or not; lower case."""
 
 _LIVER = Code("10200004", "SCT", "Liver")
 _KIDNEY = Code("64033007", "SCT", "Kidney")
 _LUNG = Code("39607008", "SCT", "Lung")
 _BRAIN = Code("12738006", "SCT", "Brain")
 _NEOPLASM = Code("108369006", "SCT", "Neoplasm")
+
+
+_SYNONYMS = {
+    "aorta": ("abdominal aorta", "thoracic aorta"),
+    "lateral ventricles": ("lateral ventricle",),
+    "brainstem": ("brain stem",),
+    "liver tumor": ("liver tumour", "hepatic tumor", "hepatic tumour", "tumor of the liver", "tumour of the liver"),
+    "brain tumor": ("brain tumour", "cerebral tumor", "cerebral tumour"),
+    "lung nodule": ("pulmonary nodule", "nodule of the lung"),
+    "lung opacity": ("pulmonary opacity",),
+    "brain edema": ("brain oedema", "cerebral edema", "cerebral oedema"),
+}
 
 
 def _organ(
@@ -203,7 +237,7 @@ _CATEGORIES = (
         ("brain", "cerebr", "edem", "oedem"),
     ),
 )
-TAXONOMY: dict[str, Category] = {category.name: category for category in _CATEGORIES}
+TAXONOMY: dict[str, Category] = {c.name: replace(c, synonyms=_SYNONYMS.get(c.name, ())) for c in _CATEGORIES}
 
 
 def category(name: str) -> Category:
@@ -230,13 +264,21 @@ def category(name: str) -> Category:
 def codes_for(name: str) -> Codes:
     """The codes of a category, or generic ones that keep its name as the label.
 
-    U-MRG has more categories than this registry; their segments are coded as unspecified tissue.
+    U-MRG has more categories than this registry. Of those, names that end in one of :data:`LESION_WORDS` are coded as
+    lesions, and all others as :data:`GENERIC`: what is unknown is not coded as anatomy.
 
     >>> codes_for("optic disc").property_type.meaning
-    'Tissue'
+    'Selected region'
+    >>> codes_for("kidney cyst").property_type.meaning
+    'Lesion'
     """
-    known = TAXONOMY.get(_plain(name))
-    return known.codes if known else Codes(_plain(name), TISSUE, TISSUE)
+    plain = _plain(name)
+    if known := TAXONOMY.get(plain):
+        return known.codes
+    words = plain.split()
+    if words and (words[-1] in LESION_WORDS or words[-1].removesuffix("s") in LESION_WORDS):
+        return Codes(plain, ABNORMAL_STRUCTURE, LESION)
+    return replace(GENERIC, label=plain)
 
 
 def _plain(name: str) -> str:

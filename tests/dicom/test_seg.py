@@ -267,7 +267,7 @@ def test_segments_are_coded_with_region_and_side(tmp_path: Path) -> None:
     assert nodule.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
     assert nodule.AnatomicRegionSequence[0].CodeMeaning == "Lung"
     assert unknown.SegmentLabel == "Answer to question" and "AnatomicRegionSequence" not in unknown
-    assert unknown.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
+    assert unknown.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Selected region"
 
 
 def test_it_says_what_made_it(tmp_path: Path) -> None:

@@ -72,22 +72,6 @@ def test_each_question_is_a_finding_with_the_codes_it_was_given(series: Series) 
     assert first.tracking_uid != second.tracking_uid
 
 
-@pytest.mark.parametrize(
-    ("trace", "label"),
-    [
-        ("Beneath the diaphragm lies the liver.", "liver"),
-        ("This is the Left Kidney, seen from below.", "left kidney"),
-        ("A liver tumor.", "liver tumor"),
-        ("Between the liver and the spleen.", None),
-        ("The deliverer of bile.", None),
-    ],
-)
-def test_a_trace_that_names_one_category_gives_the_codes(series: Series, trace: str, label: str | None) -> None:
-    (finding,) = grounder(MiddleReasoner(trace=trace)).ground(series, "Which?").findings
-    assert (None if finding.codes is None else finding.codes.label) == label
-    assert finding.coded_from == ("trace" if label else "")
-
-
 def test_a_category_that_is_none_is_refused_before_anything_is_asked(series: Series) -> None:
     reasoner = MiddleReasoner()
     with pytest.raises(InputError, match="Unknown category 'livre'.* Did you mean 'liver'"):

@@ -5,14 +5,24 @@ from __future__ import annotations
 import pytest
 from pydicom.sr.codedict import codes
 
+from medreasoner_monai.dicom import concepts
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.task.taxonomy import SUPER_CATEGORIES, TAXONOMY, Code, category, codes_for
+from medreasoner_monai.task.taxonomy import (
+    ABNORMAL_STRUCTURE,
+    ANATOMICAL_STRUCTURE,
+    GENERIC,
+    LESION_WORDS,
+    SUPER_CATEGORIES,
+    TAXONOMY,
+    Code,
+    category,
+    codes_for,
+)
 
 
 def all_codes() -> list[Code]:
     found = []
-    for entry in TAXONOMY.values():
-        c = entry.codes
+    for c in [*(entry.codes for entry in TAXONOMY.values()), GENERIC, codes_for("cyst")]:
         found += [code for code in (c.property_category, c.property_type, c.region, c.laterality) if code is not None]
     return sorted(set(found))
 
@@ -57,5 +67,29 @@ def test_an_unknown_category_is_refused_with_the_nearest_name() -> None:
 def test_a_category_outside_of_the_taxonomy_still_gets_codes() -> None:
     coded = codes_for("optic+disc")
     assert coded.label == "optic disc"
-    assert coded.property_type.meaning == "Tissue"
+    assert coded.property_type.meaning == "Selected region"
     assert coded.laterality is None
+
+
+def test_what_nobody_named_is_coded_alike_everywhere_and_never_as_anatomy() -> None:
+    assert concepts.GENERIC is GENERIC
+    unknown = codes_for("gallbladder")
+    assert (unknown.property_category, unknown.property_type) == (GENERIC.property_category, GENERIC.property_type)
+    assert GENERIC.property_category not in (ANATOMICAL_STRUCTURE, ABNORMAL_STRUCTURE)
+    in_cid_7150 = {getattr(codes.cid7150, keyword).value for keyword in codes.cid7150.dir()}
+    assert GENERIC.property_category.value in in_cid_7150
+
+
+@pytest.mark.parametrize("word", LESION_WORDS)
+def test_a_lesion_of_no_category_is_coded_as_one_without_its_kind(word: str) -> None:
+    for name in (word, f"adrenal+{word}", f"Kidney_{word}s"):
+        coded = codes_for(name)
+        assert coded.property_category == ABNORMAL_STRUCTURE and coded.property_type.meaning == "Lesion"
+        assert (
+            coded.region is None and coded.label == " ".join(name.replace("+", " ").replace("_", " ").split()).lower()
+        )
+
+
+def test_a_synonym_means_one_category() -> None:
+    spellings = [s for entry in TAXONOMY.values() for s in (entry.name, *entry.synonyms)]
+    assert len(spellings) == len(set(spellings)) and all(s == s.lower() for s in spellings)

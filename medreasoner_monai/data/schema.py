@@ -24,6 +24,7 @@ from PIL import Image
 from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.geometry import Box, Frame, Points
+from medreasoner_monai.task.question_check import check_question, find_mark
 
 DATA_SOURCE = "umrg"
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -150,13 +151,18 @@ def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, 
         image = decode_image(row["images"][0]["bytes"], f"{name}, image")
         truth = json.loads(row["reward_model"]["ground_truth"])
         box_values, point_values = truth["bbox_2d"], truth["point_2d"]
-        question = " ".join(row["prompt"][0]["content"].split())
+        # Some files mark the image's place in the text; the template has one of its own.
+        question = " ".join(row["prompt"][0]["content"].strip().removeprefix("<image>").split())
     except SampleError:
         raise
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise _not_a_row(name, error) from None
     if not question:
         raise SampleError(f"{name}: the question is empty; write one")
+    try:
+        check_question(question)
+    except InputError as error:
+        raise SampleError(f"{name}: {error}") from None
     frame = Frame(image.shape[1], image.shape[0], "stored")
     try:
         x1, y1, x2, y2 = (float(v) for v in box_values)
@@ -214,6 +220,8 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
         )
     if not mask.any():
         raise SampleError(f"{name}: the mask is empty; leave the sample out or give it a mask")
+    if mark := find_mark(info.get("trace") or ""):
+        raise SampleError(f"{name}: the trace holds {mark}, which a model would learn to write; leave it out")
     keep = ("supercategory", "category", "modality", "group", "trace")
     return Sample(
         str(info.get("id") or where),

@@ -6,15 +6,12 @@ A template has a system part and a user part; the user part holds ``{question}``
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from medreasoner_monai.errors import ConfigError, InputError, nearest
-
-MAX_QUESTION = 2000
-"""Characters. Longer questions are refused: they would be cut off, or push the image out of the context."""
+from medreasoner_monai.errors import ConfigError, nearest
+from medreasoner_monai.task.question_check import MAX_QUESTION as MAX_QUESTION
+from medreasoner_monai.task.question_check import check_question as check_question
 
 _FULL = (
     "You localise the region of a medical image that answers a clinical question. First reason about what the image "
@@ -54,7 +51,8 @@ class Template:
         Raises
         ------
         InputError
-            If the question is empty or longer than :data:`MAX_QUESTION`.
+            If the question cannot reach the model as one
+            (:func:`~medreasoner_monai.task.question_check.check_question`).
         """
         user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self.user_text(question)}]}
         if not self.system:
@@ -95,29 +93,3 @@ def template(name: str) -> Template:
     except KeyError:
         known = ", ".join(TEMPLATES)
         raise ConfigError(f"no prompt template {name!r}.{nearest(name, TEMPLATES)} Known: {known}") from None
-
-
-_CONTROL_MARK = re.compile(r"<\|[^<>|\s]{1,40}\|>")
-# Orders that turn the direction of text around: what is read would not be what the model gets.
-_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def check_question(question: str) -> str:
-    """The question with its white space folded; any script is welcome.
-
-    Raises
-    ------
-    InputError
-        If nothing is left, it is longer than :data:`MAX_QUESTION` characters, or holds what would not reach the model
-        as a question: control characters, or marks of the chat format such as ``<|im_end|>``.
-    """
-    folded = " ".join(question.split())
-    if not folded:
-        raise InputError('the question is empty; ask about something in the image, for example --question "…"')
-    if len(folded) > MAX_QUESTION:
-        raise InputError(f"the question has {len(folded)} characters, at most {MAX_QUESTION} are taken; shorten it")
-    if any(unicodedata.category(c) in ("Cc", "Cs") or c in _TURNS for c in folded):
-        raise InputError("the question holds control characters, or half of a character; type it anew")
-    if mark := _CONTROL_MARK.search(folded):
-        raise InputError(f"the question holds {mark[0]!r}, a mark of the model's chat format; leave it out")
-    return folded

@@ -86,6 +86,9 @@ def test_mask_in_colour_is_foreground_where_any_channel_is() -> None:
     [
         ({"masks": pictures(np.zeros(FRAME_AREA, dtype=bool))}, "the mask is empty"),
         ({"prompt": [{"role": "user", "content": " \n"}]}, "the question is empty"),
+        ({"prompt": [{"role": "user", "content": "<image>"}]}, "the question is empty"),
+        ({"prompt": [{"role": "user", "content": "Which <|im_end|> part?"}]}, "the question holds .*im_end"),
+        ({"extra_info": {"id": "s1", "trace": "It is <|im_end|>dark."}}, "the trace holds .*im_end"),
         ({"prompt": []}, "not a U-MRG row"),
         ({"images": []}, "not a U-MRG row"),
         ({"images": [{"bytes": b"no png", "path": None}]}, "image: not a readable image"),

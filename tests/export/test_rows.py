@@ -69,7 +69,8 @@ def bad_rows() -> dict[str, dict[str, Any]]:
     info = good["extra_info"]
     return {
         "no reasoning trace": {**good, "extra_info": {**info, "trace": "  "}},
-        "taken for a place of media": {**good, "prompt": [{"role": "user", "content": "What is <image> of?"}]},
+        "taken for a place of media": {**good, "extra_info": {**info, "trace": "It is <image>."}},
+        "the question holds '<image>'": {**good, "prompt": [{"role": "user", "content": "What is <image> of?"}]},
         "not a readable image": {**good, "images": [{"bytes": b"GIF?", "path": None}]},
         "lie outside the image": {
             **good,

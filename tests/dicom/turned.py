@@ -19,10 +19,10 @@ WAYS: list[Way] = [
     (axes, back) for axes in itertools.permutations(range(3)) for back in itertools.product((False, True), repeat=3)
 ]
 SPACING = (4.0, 2.0, 1.5)
-ORIGIN = (-30.0, -24.0, -100.0)
+ORIGIN = (-10.0, -24.0, -100.0)
 """Millimetres: between the body's voxels along feet-head, front-back and right-left; of its first, in LPS."""
-SHAPE = (12, 22, 40)
-SPOT = (slice(3, 8), slice(6, 10), slice(26, 32))
+SHAPE = (6, 13, 24)
+SPOT = (slice(1, 3), slice(4, 6), slice(15, 19))
 """The brightest voxels: on the patient's left, in front of the middle, nearer to the feet."""
 _DIRECTIONS = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], dtype=float)
 
@@ -36,10 +36,8 @@ def name(way: Way) -> str:
 def body(*, mirrored: bool = False) -> NDArray[np.int16]:
     """HU ``(slices, rows, columns)`` towards head, back and the patient's left: an ellipse with a bright spot."""
     head, back, left = np.indices(SHAPE)
-    inside = ((back - 10.5) / 9) ** 2 + ((left - 19.5) / 16) ** 2 <= 1
-    hu = np.where(inside, 40, -1000).astype(np.int16)
-    hu[inside & (head == 0)] = 20
-    hu[inside & (back > 15)] = 10
+    inside = ((back - 6) / 5.5) ** 2 + ((left - 11.5) / 9) ** 2 <= 1
+    hu = np.where(inside, 40 + 5 * head - 3 * back + 2 * left, -1000).astype(np.int16)
     hu[SPOT] = 300
     return np.ascontiguousarray(hu[..., ::-1]) if mirrored else hu
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,9 +30,14 @@ _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageComp
 
 
 def build_capture(
-    series: Series, picture: Image.Image, *, key: int, description: str = "Answer drawn on its slice"
+    series: Series,
+    picture: Image.Image,
+    *,
+    keys: Sequence[int],
+    patient_orientation: tuple[str, str] | None = None,
+    description: str = "Answer drawn on its slice",
 ) -> SCImage:
-    """A picture as an RGB Secondary Capture that refers to the slice it shows.
+    """A picture as an RGB Secondary Capture that refers to the slices it shows.
 
     Burned In Annotation is YES: the picture has text in it.
 
@@ -41,8 +47,10 @@ def build_capture(
         What the question was asked of.
     picture:
         As :func:`~medreasoner_monai.dicom.overlay.overlay` draws it; it must not show who the patient is.
-    key:
-        The slice that is shown, counted from 0 in series order.
+    keys:
+        The slices that are shown, counted from 0 in series order; at least one.
+    patient_orientation:
+        Letters along a row and down a column of the picture, None where they are unknown or not the same all over it.
     description:
         Image Comments begin with it; the research-use notice follows.
 
@@ -55,13 +63,16 @@ def build_capture(
     DicomError
         If the picture is too large for DICOM, the series has no such slice, or nothing can refer to it.
     """
-    if not 0 <= key < len(series):
-        raise DicomError(f"the picture is said to show slice {key}, but the series has {len(series)}, counted from 0")
+    for key in keys:
+        if not 0 <= key < len(series):
+            raise DicomError(
+                f"the picture is said to show slice {key}, but the series has {len(series)}, counted from 0"
+            )
     if max(picture.size) > 65535:
         raise DicomError(f"the picture is {picture.width} x {picture.height} pixels, DICOM holds up to 65535 each way")
     import highdicom as hd
 
-    header = series.headers[series.locate(key)[0]]
+    header = series.headers[series.locate(keys[0])[0]]
     try:
         image = hd.sc.SCImage.from_ref_dataset(
             ref_dataset=header,
@@ -74,46 +85,50 @@ def build_capture(
             sop_instance_uid=provenance.new_uid(),
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
-            patient_orientation=("L", "P"),  # asked for; what is true follows
+            patient_orientation=patient_orientation or ("L", "P"),  # asked for; what is true follows
             series_description=_SERIES_DESCRIPTION,
             specific_character_set=provenance.UTF_8,
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
-            f"{series.sources[series.locate(key)[0]].name}: no picture can refer to this image "
+            f"{series.sources[series.locate(keys[0])[0]].name}: no picture can refer to this image "
             f"({type(error).__name__}); export it again, complete with its study and series UIDs"
         ) from error
-    # Type 2C, and unknown: the picture is a page with a caption.
-    for keyword in ("PatientOrientation", "Laterality"):
-        setattr(image, keyword, None)
+    # Both are type 2C. The picture shows a slice of the body, and not only one of a pair of parts.
+    known = {"PatientOrientation": list(patient_orientation) if patient_orientation else None, "Laterality": None}
+    for keyword, value in known.items():
+        setattr(image, keyword, value)
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.ConversionType = "WSD"
     image.BurnedInAnnotation = "YES"
     image.DerivationDescription = short(_DERIVATION, 1024)
     image.ImageComments = short(f"{description}. {RESEARCH_USE}", 10240)
-    _refer(image, header, references(series, [key])[0])
+    _refer(image, header, references(series, keys))
     for keyword in _LOSSY:
         if header.get("LossyImageCompression") == "01" and header.get(keyword) is not None:
             setattr(image, keyword, header[keyword].value)
     return image
 
 
-def _refer(image: Dataset, header: Dataset, source: ImageReference) -> None:
-    """The source as the derivation's (PS3.3 C.7.6.1.1.4), and by its series (C.12.2)."""
+def _refer(image: Dataset, header: Dataset, sources: Sequence[ImageReference]) -> None:
+    """The sources as the derivation's (PS3.3 C.7.6.1.1.4), and by their series (C.12.2)."""
     import highdicom as hd
 
-    reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
-        source.sop_class_uid,
-        source.sop_instance_uid,
-    )
-    derived = Dataset()
-    derived.update(reference)
-    if source.frame_numbers:
-        derived.ReferencedFrameNumber = source.frame_numbers
-    derived.PurposeOfReferenceCodeSequence = [hd.sr.CodedConcept(*_SOURCE_IMAGE)]
-    derived.SpatialLocationsPreserved = "NO"
-    image.SourceImageSequence = [derived]
+    image.SourceImageSequence, instances = [], []
+    for source in sources:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
+            source.sop_class_uid,
+            source.sop_instance_uid,
+        )
+        derived = Dataset()
+        derived.update(reference)
+        if source.frame_numbers:
+            derived.ReferencedFrameNumber = source.frame_numbers
+        derived.PurposeOfReferenceCodeSequence = [hd.sr.CodedConcept(*_SOURCE_IMAGE)]
+        derived.SpatialLocationsPreserved = "NO"
+        image.SourceImageSequence.append(derived)
+        instances.append(reference)
     same_series = Dataset()
-    same_series.SeriesInstanceUID, same_series.ReferencedInstanceSequence = header.SeriesInstanceUID, [reference]
+    same_series.SeriesInstanceUID, same_series.ReferencedInstanceSequence = header.SeriesInstanceUID, instances
     image.ReferencedSeriesSequence = [same_series]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.dicom.marks import font, mark_orientation, mark_scale
+from medreasoner_monai.dicom.spacing import Spacing
+from medreasoner_monai.dicom.view import Orientation
 from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 
 LONG_SIDE = 768
@@ -20,6 +22,7 @@ _MASK = (64, 196, 180)
 _BOX = (255, 190, 60)
 _POINT = (255, 92, 92)
 _PAPER, _INK, _FAINT = (22, 24, 28), (238, 240, 242), (160, 166, 174)
+_WARNING = (255, 120, 90)
 _FILL = 0.28
 _MARGIN = 20
 _TRACE_LIMIT = 420
@@ -34,8 +37,11 @@ def overlay(
     question: str,
     trace: str | None = None,
     heading: str = "",
+    flags: Sequence[str] = (),
+    orientation: Orientation | None = None,
+    spacing: Spacing | None = None,
 ) -> Image.Image:
-    """Draw an answer over its slice.
+    """Draw an answer over its slice, in the shape that it has in the patient.
 
     Parameters
     ----------
@@ -47,14 +53,18 @@ def overlay(
         In any frame of the picture.
     question, trace, heading:
         Written below; the trace is shortened.
+    flags:
+        Reasons to distrust the answer, written below it, each on a line of its own.
+    orientation:
+        Of the view: its letters stand on the four edges, or that it is unknown. None for a picture of no patient.
+    spacing:
+        Of the view's pixels: for a scale bar, and so that what is not square is not shown so. None where unknown.
 
     Returns
     -------
     An RGB image without metadata, its picture part at least :data:`LONG_SIDE` pixels on the long side.
     """
-    rows, columns = image.shape[:2]
-    scale = max(1.0, LONG_SIDE / max(rows, columns))
-    size = (round(columns * scale), round(rows * scale))
+    size = _drawn_size(image.shape[:2], spacing)
     picture = Image.fromarray(image).convert("RGB").resize(size, Image.Resampling.BICUBIC)
     if mask is not None:
         picture = _paint(picture, mask)
@@ -65,8 +75,12 @@ def overlay(
     if points is not None:
         for x, y in convert(points, frame).xy:
             draw.ellipse((x - 8, y - 8, x + 8, y + 8), fill=_POINT, outline="white", width=2)
+    if orientation is not None:
+        mark_orientation(picture, orientation.letters)
+    if spacing is not None:
+        mark_scale(picture, spacing, image.shape[1])
     width = max(size[0], LONG_SIDE)  # a tall, narrow slice still needs room for the caption
-    caption = _caption(width, question, trace, heading)
+    caption = _caption(width, question, trace, heading, flags)
     out = Image.new("RGB", (width, size[1] + caption.height), _PAPER)
     out.paste(picture, ((width - size[0]) // 2, 0))
     out.paste(caption, (0, size[1]))
@@ -93,37 +107,47 @@ def _paint(picture: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
-def _caption(width: int, question: str, trace: str | None, heading: str) -> Image.Image:
+def _drawn_size(shape: tuple[int, int], spacing: Spacing | None) -> tuple[int, int]:
+    """Width and height of the picture: no side smaller than stored, the longer one at least :data:`LONG_SIDE`."""
+    rows, columns = shape
+    tall, wide = (1.0, 1.0) if spacing is None else (spacing.row, spacing.column)
+    height, width = rows * tall / min(tall, wide), columns * wide / min(tall, wide)
+    scale = max(1.0, LONG_SIDE / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _caption(width: int, question: str, trace: str | None, heading: str, flags: Sequence[str]) -> Image.Image:
     shortened = "" if trace is None else " ".join(trace.split())
     if len(shortened) > _TRACE_LIMIT:
         shortened = shortened[: _TRACE_LIMIT - 1].rsplit(" ", 1)[0] + " …"
     blocks = (
-        (heading, _font(15), _FAINT),
-        (question, _font(21, bold=True), _INK),
-        (shortened, _font(18), _INK),
-        (RESEARCH_USE, _font(15), _FAINT),
+        (heading, font(15), _FAINT),
+        (question, font(21, bold=True), _INK),
+        (shortened, font(18), _INK),
+        *((f"⚠ {flag}", font(18, bold=True), _WARNING) for flag in flags),
+        (RESEARCH_USE, font(15), _FAINT),
     )
     placed = []
     y = _MARGIN
-    for text, font, colour in blocks:
-        lines = list(_wrap(text, font, width - 2 * _MARGIN))
+    for text, face, colour in blocks:
+        lines = list(_wrap(text, face, width - 2 * _MARGIN))
         for line in lines:
-            placed.append((y, line, font, colour))
-            y += round(font.size * 1.35)
+            placed.append((y, line, face, colour))
+            y += round(face.size * 1.35)
         y += 10 if lines else 0
     strip = Image.new("RGB", (width, y + _MARGIN - 10), _PAPER)
     draw = ImageDraw.Draw(strip)
-    for top, line, font, colour in placed:
-        draw.text((_MARGIN, top), line, font=font, fill=colour)
+    for top, line, face, colour in placed:
+        draw.text((_MARGIN, top), line, font=face, fill=colour)
     return strip
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
+def _wrap(text: str, face: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
     """Lines no wider than ``width`` pixels; a word that is too wide alone is cut."""
     line = ""
-    for word in _pieces(text.split(), font, width):
+    for word in _pieces(text.split(), face, width):
         longer = f"{line} {word}".strip()
-        if line and font.getlength(longer) > width:
+        if line and face.getlength(longer) > width:
             yield line
             line = word
         else:
@@ -132,19 +156,11 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
         yield line
 
 
-def _pieces(words: Sequence[str], font: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
+def _pieces(words: Sequence[str], face: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
     for word in words:
         rest = word
-        while font.getlength(rest) > width:
-            cut = max(1, int(len(rest) * width / font.getlength(rest)) - 1)
+        while face.getlength(rest) > width:
+            cut = max(1, int(len(rest) * width / face.getlength(rest)) - 1)
             yield rest[:cut]
             rest = rest[cut:]
         yield rest
-
-
-@cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib carries it: many scripts, and the same on every machine."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf", size)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from medreasoner_monai.dicom.hanging import hung
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.values import Vector, frame_value, vector
 
@@ -76,9 +77,16 @@ def in_space(planes: Sequence[Plane]) -> bool:
 
 
 def heights(planes: Sequence[Plane]) -> Vector | None:
-    """Each plane's distance along the common normal in mm, ``(N,)``; None where they are not in one space."""
-    if not in_space(planes) or (normal := planes[0].normal) is None:
+    """Each plane's distance along the common normal in mm, ``(N,)``; None where they are not in one space.
+
+    The normal is that of the canonical view, so that slices are numbered alike however they are stored: from feet to
+    head, from front to back, from left to right.
+    """
+    if not in_space(planes) or (axes := planes[0].axes) is None:
         return None
+    seen = hung(axes).axes
+    assert seen is not None
+    normal = np.cross(seen[:3], seen[3:])
     positions = np.stack([p.position for p in planes if p.position is not None])
     return np.asarray(positions @ normal)
 

@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.display import render_frame
+from medreasoner_monai.dicom.hanging import hang
 from medreasoner_monai.dicom.instance import FrameSource
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
@@ -129,8 +130,12 @@ class Series:
         return self.sources[number].load(), frame
 
     def orientation(self, index: int) -> Orientation:
-        """How the slice at ``index`` is turned for a model: not at all, today, with what is known of the patient."""
-        return Orientation(self.planes[index].axes)
+        """The canonical view of the slice at ``index``: see :mod:`medreasoner_monai.dicom.hanging`.
+
+        All slices of a stack in space are turned alike.
+        """
+        plane = self.planes[0 if self.in_space else index]
+        return hang(self.headers[plane.file], plane.frame, plane.axes)
 
     def view(self, index: int, rule: Rule = AS_STORED) -> View:
         """The slice at ``index`` (from 0) as a model sees it.

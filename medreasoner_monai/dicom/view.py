@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medreasoner_monai.dicom.letters import letters_of
 from medreasoner_monai.dicom.rules import AS_STORED, GreyFrame, Image, Rule, VoiTransform
 from medreasoner_monai.dicom.spacing import Spacing
 from medreasoner_monai.dicom.values import Vector
@@ -37,13 +38,24 @@ class Orientation:
         The view is the stored frame with rows and columns exchanged, then mirrored left to right, then top to bottom.
     axes:
         Unit vectors ``(6,)`` in the patient's coordinates (LPS): along a row and down a column of the *view*; None
-        where the file does not say.
+        where the file does not say. Where it says by letters only, vectors that have these letters.
+    unknown_because:
+        Why there are no axes; empty where there are.
     """
 
     axes: Vector | None = None
     transposed: bool = False
     mirrored_columns: bool = False
     mirrored_rows: bool = False
+    unknown_because: str = ""
+
+    @property
+    def letters(self) -> tuple[str, str] | None:
+        """Patient Orientation of the view: along a row and down a column, such as ``("L", "P")``; None where unknown.
+
+        Oblique directions have several letters, the dominant one first (PS3.3 C.7.6.1.1.1).
+        """
+        return None if self.axes is None else (letters_of(self.axes[:3]), letters_of(self.axes[3:]))
 
     def turn(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
         """The stored ``(rows, columns, …)`` in the view's grid."""

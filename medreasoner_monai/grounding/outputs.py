@@ -18,6 +18,7 @@ from medreasoner_monai.dicom.overlay import overlay
 from medreasoner_monai.dicom.report import build_report
 from medreasoner_monai.dicom.saving import save
 from medreasoner_monai.dicom.seg import SegKind, build_seg
+from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.placing import viewed_answer, viewed_mask
 from medreasoner_monai.grounding.record import answer_record
@@ -130,7 +131,8 @@ def build_objects(result: GroundingResult, picture: Image.Image, *, seg: SegKind
     if result.found:
         objects["seg"] = build_seg(series, findings, origin, kind=seg)
     objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
-    objects["capture"] = build_capture(series, picture, key=findings[0].key)
+    keys = [f.key for f in findings]
+    objects["capture"] = build_capture(series, picture, keys=keys, patient_orientation=_letters(series, keys))
     return objects
 
 
@@ -162,7 +164,16 @@ def _picture(result: GroundingResult, finding: Finding) -> Image.Image:
         question=finding.question,
         trace=trace,
         heading=" · ".join(_heading(result, finding)),
+        flags=[flag.text for flag in finding.flags],
+        orientation=view.orientation,
+        spacing=view.spacing,
     )
+
+
+def _letters(series: Series, keys: Sequence[int]) -> tuple[str, str] | None:
+    """The letters of the shown slices' views, where all have the same."""
+    letters = {series.orientation(key).letters for key in keys}
+    return letters.pop() if len(letters) == 1 else None
 
 
 def _heading(result: GroundingResult, finding: Finding) -> Iterator[str]:

@@ -57,6 +57,8 @@ def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
         "reason": finding.reason,
         "codes": None if finding.codes is None else asdict(finding.codes),
         "coded_from": finding.coded_from,
+        "side": None if finding.side is None else asdict(finding.side),
+        "view": _view(result, finding.key),
         "trace": None if shown.grounding is None else shown.grounding.trace,
         "box": _box(shown),
         "points": _points(shown),
@@ -72,6 +74,17 @@ def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
         "tracking_uid": finding.tracking_uid,
         "slices": [_slice(result, s) for s in finding.slices],
         "candidates": [_slice(result, s) for s in finding.candidates],
+    }
+
+
+def _view(result: GroundingResult, index: int) -> dict[str, Any]:
+    """How the models saw the slice: the letters along a row and down a column, or why there are none."""
+    orientation = result.series.orientation(index)
+    letters = orientation.letters
+    return {
+        "row": letters[0] if letters else None,
+        "column": letters[1] if letters else None,
+        "orientation_unknown_because": orientation.unknown_because,
     }
 
 

@@ -78,6 +78,22 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Side:
+    """The side of the patient that a region lies on.
+
+    Attributes
+    ----------
+    value:
+        ``midline`` where the region lies on the midline or reaches well across it.
+    how:
+        How that is known, or why it is not; nothing of the patient.
+    """
+
+    value: Literal["left", "right", "midline", "unknown"]
+    how: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """One question's answer in a series.
 
@@ -104,6 +120,8 @@ class Finding:
     confidence_kind:
         What the confidences are: the ``agreement`` of several answers as it is, or ``calibrated``, fitted on validation
         data to the overlap it predicts; empty where none was measured.
+    side:
+        Where the region lies in the patient; None without a region.
     """
 
     question: str
@@ -116,6 +134,7 @@ class Finding:
     candidates: tuple[SliceResult, ...] = ()
     flags: tuple[Flag, ...] = ()
     confidence_kind: ConfidenceKind = ""
+    side: Side | None = None
 
     @property
     def shown(self) -> SliceResult:

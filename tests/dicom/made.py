@@ -220,6 +220,6 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
 
 def write_capture(series: Series, picture: Image.Image, path: Path, *, key: int, **more: Any) -> str:
     """Build and save; the SOP Instance UID."""
-    capture = build_capture(series, picture, key=key, **more)
+    capture = build_capture(series, picture, keys=[key], **more)
     save(capture, path)
     return str(capture.SOPInstanceUID)

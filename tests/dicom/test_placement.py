@@ -1,5 +1,6 @@
 """Where slices lie, against what is worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,31 @@ def test_order_and_distance_are_found_in_any_orientation(
     shuffled = [planes[i] for i in order]
     along = placement.heights(shuffled)
     assert along is not None
-    assert [shuffled[i].file for i in np.argsort(along)] == list(range(count))
+    found = [shuffled[i].file for i in np.argsort(along)]
+    assert found in (list(range(count)), list(range(count))[::-1])
+    mirrored = [replace(plane, axes=np.concatenate([-row, column])) for plane in shuffled]
+    assert placement.heights(mirrored) == pytest.approx(along), "numbered alike however rows are stored"
+    planes = [planes[i] for i in found]
     assert placement.distance(shuffled) == pytest.approx(gap, rel=1e-6)
     tilt = np.degrees(np.arctan(abs(shift)))
     said = list(placement.remarks(planes))
     assert said == [] if tilt < 0.49 else tilt < 0.51 or f"gantry tilt of {tilt:.1f} degrees" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("axes", "onwards"),
+    [
+        ((1, 0, 0, 0, 1, 0), (0, 0, 1)),  # axial: from feet to head
+        ((-1, 0, 0, 0, 1, 0), (0, 0, 1)),
+        ((1, 0, 0, 0, 0, -1), (0, 1, 0)),  # coronal: from front to back
+        ((1, 0, 0, 0, 0, 1), (0, 1, 0)),
+        ((0, 1, 0, 0, 0, -1), (-1, 0, 0)),  # sagittal: from left to right
+        ((0, -1, 0, 0, 0, -1), (-1, 0, 0)),
+    ],
+)
+def test_slices_are_numbered_by_where_they_lie(axes: tuple[float, ...], onwards: tuple[float, ...]) -> None:
+    planes = [Plane(i, 0, 3.0 * i * np.array(onwards), np.array(axes, dtype=float)) for i in range(3)]
+    assert placement.heights(planes) == pytest.approx([0, 3, 6])
 
 
 def test_a_tilted_gantry_is_noticed_and_the_volume_is_the_slabs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 
 from pydicom import Dataset
 
-from medreasoner_monai.task.taxonomy import ANATOMICAL_STRUCTURE, TISSUE, Code, Codes
+from medreasoner_monai.task.taxonomy import Code, Codes
 
 SCHEME = "99MEDREASONER"
 
@@ -24,6 +24,13 @@ STOP = Code("STOP", SCHEME, "Where and why the carried mask ends")
 BOX = Code("BOX", SCHEME, "Box of the answer")
 POINTS = Code("POINTS", SCHEME, "Points of the answer")
 INTENSITY = Code("INTENSITY", SCHEME, "Intensity of the pixels")
+AGREEMENT = Code("AGREEMENT", SCHEME, "Agreement of the model's answers, not calibrated")
+CAUTION = Code("CAUTION", SCHEME, "Reason for caution")
+COVERAGE = Code("COVERAGE", SCHEME, "How far the region was looked for")
+WHOLE = Code("WHOLE", SCHEME, "Region known to be whole")
+SLICES_ASKED = Code("SLICES_ASKED", SCHEME, "Slices asked")
+SLICES_CARRIED = Code("SLICES_CARRIED", SCHEME, "Slices the mask was carried to")
+SLICES_MARKED = Code("SLICES_MARKED", SCHEME, "Slices marked")
 
 # Values.
 FOUND = Code("FOUND", SCHEME, "A region was found")
@@ -39,6 +46,9 @@ CODED_FROM_CODES = {"given": GIVEN, "trace": FROM_TRACE}
 # DICOM's and others' (PS3.16).
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 COMMENT = Code("121106", "DCM", "Comment")
+YES = Code("373066001", "SCT", "Yes")
+NO = Code("373067005", "SCT", "No")
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 AREA = Code("42798000", "SCT", "Area")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
@@ -52,12 +62,17 @@ MILLIMETRE = Code("mm", "UCUM", "mm")
 SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
 MILLILITRE = Code("ml", "UCUM", "milliliter")
 PERCENT = Code("%", "UCUM", "Percent")
+SLICES = Code("{slices}", "UCUM", "slices")
 _INTENSITIES = {
     "CT": Code("112031", "DCM", "Attenuation Coefficient"),
     "MR": Code("110852", "DCM", "MR signal intensity"),
 }
-GENERIC = Codes("Answer to question", ANATOMICAL_STRUCTURE, TISSUE)
-"""Where nobody said what the region is."""
+GENERIC = Codes(
+    "Answer to question",
+    Code("309825002", "SCT", "Spatial and Relational Concept"),
+    Code("111099", "DCM", "Selected region"),
+)
+"""Where nobody said what the region is: neither anatomy nor a lesion, since it may be either."""
 
 # CID 100, and SNOMED CT's general term where it has none.
 _PROCEDURES = {

@@ -14,6 +14,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from medreasoner_monai.dicom.capture import build_capture
+from medreasoner_monai.dicom.coverage import coverage
 from medreasoner_monai.dicom.overlay import overlay
 from medreasoner_monai.dicom.report import build_report
 from medreasoner_monai.dicom.saving import save
@@ -130,7 +131,7 @@ def build_objects(result: GroundingResult, picture: Image.Image, *, seg: SegKind
     if result.found:
         objects["seg"] = build_seg(series, findings, origin, kind=seg)
     objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
-    objects["capture"] = build_capture(series, picture, key=findings[0].key)
+    objects["capture"] = build_capture(series, picture, keys=[f.key for f in findings], origin=origin)
     return objects
 
 
@@ -171,6 +172,8 @@ def _heading(result: GroundingResult, finding: Finding) -> Iterator[str]:
     volume = result.measures[finding.tracking_uid].volume_ml
     if volume is not None:
         yield f"{volume:.1f} ml in {len(finding.marked)} slice(s)"
+    if line := coverage(result.series, finding).line:
+        yield line
     if finding.shown.confidence is not None:
         yield f"confidence {finding.shown.confidence:.2f}"
 

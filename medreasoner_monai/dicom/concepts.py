@@ -28,9 +28,6 @@ AGREEMENT = Code("AGREEMENT", SCHEME, "Agreement of the model's answers, not cal
 CAUTION = Code("CAUTION", SCHEME, "Reason for caution")
 COVERAGE = Code("COVERAGE", SCHEME, "How far the region was looked for")
 WHOLE = Code("WHOLE", SCHEME, "Region known to be whole")
-SLICES_ASKED = Code("SLICES_ASKED", SCHEME, "Slices asked")
-SLICES_CARRIED = Code("SLICES_CARRIED", SCHEME, "Slices the mask was carried to")
-SLICES_MARKED = Code("SLICES_MARKED", SCHEME, "Slices marked")
 
 # Values.
 FOUND = Code("FOUND", SCHEME, "A region was found")
@@ -62,7 +59,6 @@ MILLIMETRE = Code("mm", "UCUM", "mm")
 SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
 MILLILITRE = Code("ml", "UCUM", "milliliter")
 PERCENT = Code("%", "UCUM", "Percent")
-SLICES = Code("{slices}", "UCUM", "slices")
 _INTENSITIES = {
     "CT": Code("112031", "DCM", "Attenuation Coefficient"),
     "MR": Code("110852", "DCM", "MR signal intensity"),

@@ -14,9 +14,9 @@ from pydicom.filewriter import write_dataset
 _NAMESPACE = uuid.UUID("8e0f2a9c-50f0-4f0b-9d64-3c6f6c2b1c57")
 PLACEHOLDER = "2.25.0"
 """The UID of an object that is being built; :func:`identify` replaces it."""
-_WHEN = tuple(f"{what}{unit}" for what in ("Content", "InstanceCreation", "Series") for unit in ("Date", "Time")) + (
-    "DateOfSecondaryCapture",
-    "TimeOfSecondaryCapture",
+_WHEN = (
+    *("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"),
+    *("DateOfSecondaryCapture", "TimeOfSecondaryCapture"),
 )
 _OWN = ("SOPInstanceUID", "SeriesInstanceUID")
 _DIMENSIONS = "DimensionOrganizationUID"

@@ -56,7 +56,7 @@ def group(
         )
     else:
         out = _region(series, finding, measures or measure(series, finding), segments, key, common)
-    out[0].ContentSequence.extend([*_texts(finding, covered), *_numbers(finding, covered), *_coordinates(finding, key)])
+    out[0].ContentSequence.extend([*_texts(finding, covered), *_numbers(finding), *_coordinates(finding, key)])
     return out
 
 
@@ -198,8 +198,8 @@ def _texts(finding: Finding, covered: Coverage) -> Iterator[ContentItem]:
             yield TextContentItem(_concept(name), value, relationship_type="CONTAINS")
 
 
-def _numbers(finding: Finding, covered: Coverage) -> Iterator[ContentItem]:
-    """The key slice's confidence, under the name of what it is, and how many slices were looked at.
+def _numbers(finding: Finding) -> Iterator[ContentItem]:
+    """The key slice's confidence, under the name of what it is.
 
     DICOM's Certainty of Finding is a calibrated confidence only; one of no stated kind is not written.
     """
@@ -210,9 +210,6 @@ def _numbers(finding: Finding, covered: Coverage) -> Iterator[ContentItem]:
         name = c.CERTAINTY if finding.confidence_kind == "calibrated" else c.AGREEMENT
         percent = float(f"{100 * confidence:.4g}")
         yield NumContentItem(_concept(name), percent, _concept(c.PERCENT), relationship_type="CONTAINS")
-    counts = ((c.SLICES_ASKED, covered.asked), (c.SLICES_CARRIED, covered.carried), (c.SLICES_MARKED, covered.marked))
-    for name, count in counts:
-        yield NumContentItem(_concept(name), count, _concept(c.SLICES), relationship_type="CONTAINS")
 
 
 def _coordinates(finding: Finding, key: ImageReference) -> Iterator[ContentItem]:

@@ -22,7 +22,7 @@ from medreasoner_monai.dicom.seg import parse_kind
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.grounder import Answers, Grounder
 from medreasoner_monai.grounding.outputs import Outputs, check_folder, log_summary, write_outputs
-from medreasoner_monai.grounding.plan import Plan
+from medreasoner_monai.grounding.plan import Plan, check_kind
 from medreasoner_monai.grounding.request import GroundingSettings, check_questions
 from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.grounding.worker import WorkItem
@@ -150,6 +150,7 @@ class WriteOutputs:
     def __init__(self, grounder: Grounder, plan: Plan, output_dir: str, seg_kind: str = "binary") -> None:
         self.grounder, self.plan = grounder, plan
         self.output_dir, self.seg_kind = Path(output_dir), parse_kind(seg_kind)
+        check_kind(plan, self.seg_kind)
         self.answers: list[Any] = []
         self.outputs: Outputs | None = None
         self.result: GroundingResult | None = None

@@ -16,6 +16,7 @@ from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import Outputs, check_folder, log_summary, write_outputs
+from medreasoner_monai.grounding.plan import check_kind, make_plan
 from medreasoner_monai.grounding.request import GroundingSettings
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,9 @@ def ground_volume(
 ) -> Outputs:
     """Answer questions about a series and carry the masks through it: what ground_series.json runs."""
     check_folder(Path(output_dir))
-    kind = parse_kind(seg_kind)
-    result = grounder.ground(series, questions_of(question), settings=settings)
+    kind, questions = parse_kind(seg_kind), questions_of(question)
+    check_kind(make_plan(series, questions, settings), kind)
+    result = grounder.ground(series, questions, settings=settings)
     outputs = write_outputs(result, Path(output_dir), seg=kind)
     log_summary(result, outputs)
     return outputs

@@ -115,10 +115,12 @@ def ground(
     if dicom is None or not question:
         raise InputError("give both --dicom and --question")
     from medreasoner_monai.grounding.outputs import check_folder
+    from medreasoner_monai.grounding.plan import check_kind
     from medreasoner_monai.grounding.study import Study, ground_study, plan_lines, plan_study, questions_with
 
     study = Study(dicom, questions_with(question, category or []), series)
     plan = plan_study(study, settings)  # all that can be wrong with the input, before the model is loaded
+    check_kind(plan, kind)
     if dry_run or out is None:
         typer.echo("\n".join(plan_lines(plan, source.preview())))
         return
@@ -286,6 +288,7 @@ def _finding_lines(result: GroundingResult) -> Iterator[str]:
         volume = result.measures[finding.tracking_uid].volume_ml
         size = f"{finding.voxels} voxels" if volume is None else f"{volume:.1f} ml"
         yield f"{number}: {size} marked in {len(finding.marked)} slice(s)" + "".join(f"; {s}" for s in finding.stops)
+        yield from (f"{number}: {flag.text}" for flag in finding.flags)
 
 
 def _outcome_lines(results: list[Outcome]) -> Iterator[str]:

@@ -25,6 +25,10 @@ STOP = Code("STOP", SCHEME, "Where and why the carried mask ends")
 BOX = Code("BOX", SCHEME, "Box of the answer")
 POINTS = Code("POINTS", SCHEME, "Points of the answer")
 INTENSITY = Code("INTENSITY", SCHEME, "Intensity of the pixels")
+AGREEMENT = Code("AGREEMENT", SCHEME, "Agreement of the model's answers, not calibrated")
+CAUTION = Code("CAUTION", SCHEME, "Reason for caution")
+COVERAGE = Code("COVERAGE", SCHEME, "How far the region was looked for")
+WHOLE = Code("WHOLE", SCHEME, "Region known to be whole")
 
 # Values.
 FOUND = Code("FOUND", SCHEME, "A region was found")
@@ -40,6 +44,9 @@ CODED_FROM_CODES = {"given": GIVEN, "trace": FROM_TRACE}
 # DICOM's and others' (PS3.16).
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 COMMENT = Code("121106", "DCM", "Comment")
+YES = Code("373066001", "SCT", "Yes")
+NO = Code("373067005", "SCT", "No")
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 AREA = Code("42798000", "SCT", "Area")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")

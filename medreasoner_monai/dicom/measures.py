@@ -1,4 +1,4 @@
-"""What can be measured on a finding: sizes where the spacing is known, volume in space, intensities."""
+"""What can be measured on a finding: sizes where spacing is known, volume where the region is whole, intensities."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from medreasoner_monai.dicom.coverage import coverage
 from medreasoner_monai.dicom.display import modality_values
 from medreasoner_monai.dicom.pixels import decode_frame
 from medreasoner_monai.dicom.series import Series
@@ -26,12 +27,13 @@ _EDGES = np.array([(0.5, 0), (0.5, 1), (0, 0.5), (1, 0.5)], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Measures:
-    """Measurements of one finding; None where the file does not say what would be needed.
+    """Measurements of one finding; None where the file does not say what would be needed, or they would mislead.
 
     Attributes
     ----------
     area_mm2:
-        Of the mask on the key slice: pixels times their area.
+        Of the mask on the key slice: pixels times their area. This and the diameters are None where the mask touches
+        the picture's edge: they would be those of a part.
     long_mm, short_mm:
         The greatest distance between two points of the mask's outline on the key slice (its maximal Feret diameter),
         and the mask's width across that direction. The outline goes through the middles of the pixels' outer edges; a
@@ -39,7 +41,8 @@ class Measures:
     plane:
         ``detector`` where those three are sizes on the detector of a projection; None without spacing.
     volume_ml:
-        Of all marked voxels; only of slices with positions in space. Slices that were not looked at add nothing.
+        Of all marked voxels; only of slices with positions in space, and only where all of the region is known to be
+        marked (:attr:`~medreasoner_monai.dicom.coverage.Coverage.complete`).
     mean, sd, minimum, maximum:
         Of the key slice's pixels under the mask, after the modality rescale; None for colour. ``sd`` is the
         population's.
@@ -79,11 +82,11 @@ def measure(series: Series, finding: Finding) -> Measures:
         return Measures()
     dataset, frame = series.load(finding.key)
     header = series.headers[series.locate(finding.key)[0]]
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    spacing = calibrated_spacing(header, frame, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    covered = coverage(series, finding)
+    spacing = None if finding.key in covered.cut else _spacing(header, frame, mask)
     long, short = diameters(mask, spacing) if spacing else (None, None)
     mean, sd, minimum, maximum, unit = _intensities(dataset, frame, mask, finding.key)
-    voxel = series.voxel_ml if series.has_frame_of_reference else None
+    voxel = series.voxel_ml if series.has_frame_of_reference and covered.complete else None
     return Measures(
         area_mm2=int(mask.sum()) * spacing.row * spacing.column if spacing else None,
         long_mm=long,
@@ -96,6 +99,11 @@ def measure(series: Series, finding: Finding) -> Measures:
         maximum=maximum,
         unit=unit,
     )
+
+
+def _spacing(header: Dataset, frame: int, mask: NDArray[np.bool_]) -> Spacing | None:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return calibrated_spacing(header, frame, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
 
 
 def diameters(mask: NDArray[np.bool_], spacing: Spacing) -> tuple[float, float]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
+from typing import TYPE_CHECKING
 
-from pydicom.uid import generate_uid
-
-from medreasoner_monai import __version__
+from medreasoner_monai import RESEARCH_USE, __version__
+from medreasoner_monai.dicom.concepts import PROCESSING_EQUIPMENT
+from medreasoner_monai.dicom.identity import derived_uid
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.task.findings import Finding, Origin
+
+if TYPE_CHECKING:
+    from highdicom import ContributingEquipment
 
 MANUFACTURER = "medreasoner-monai"
 CONTENT_CREATOR = "MedReasoner^MONAI"
@@ -17,18 +20,61 @@ UTF_8 = "ISO_IR 192"
 """Questions come in any script; what is copied from a source in another character set is written again in this one."""
 
 _LONG_STRING = 64
-_NAMESPACE = uuid.UUID("8e0f2a9c-50f0-4f0b-9d64-3c6f6c2b1c57")
 
 
-def new_uid() -> str:
-    """A UID of its own for an instance or a series (PS3.5 B.2)."""
-    return str(generate_uid(prefix=None))
+CONFIDENCE = {
+    "agreement": "agreement of several answers on the slice, not calibrated",
+    "calibrated": "calibrated on validation data to the overlap that it predicts",
+}
+"""How a confidence was made, by :attr:`~medreasoner_monai.task.findings.Finding.confidence_kind`."""
+_NAMED_BY = {"given": "given with the question", "trace": "taken from the reasoning trace"}
 
 
 def device_uid(origin: Origin) -> str:
-    """The same for the same reasoner, segmenter, prompt and rendering rule: what gives the same answers."""
-    names = f"{origin.reasoner.digest} {origin.segmenter.digest} {origin.prompt_digest} {origin.rendering_digest}"
-    return f"2.25.{uuid.uuid5(_NAMESPACE, names).int}"
+    """The same for the same reasoner, segmenter, prompt and rendering rule: what gives the same answers.
+
+    A model that was trained on has another digest, and so is another device.
+    """
+    return derived_uid(
+        "device",
+        origin.reasoner.digest,
+        origin.segmenter.digest,
+        origin.prompt_digest,
+        origin.rendering_digest,
+        origin.model_version,
+    )
+
+
+def contributing_equipment(origin: Origin) -> list[ContributingEquipment]:
+    """Items of Contributing Equipment Sequence (PS3.3 C.12.1): reasoner and segmenter, each with a UID of its own.
+
+    The UIDs change whenever a model does. highdicom adds the scanner and itself.
+    """
+    import highdicom as hd
+
+    reasoner, segmenter = origin.reasoner, origin.segmenter
+    parts = (
+        (device_uid(origin), reasoner, algorithm_version(origin), "Reads image and question"),
+        (
+            derived_uid("segmenter", segmenter.name, segmenter.digest),
+            segmenter,
+            segmenter.digest,
+            "Marks the region that the answer's box and points prompt",
+        ),
+    )
+    out = []
+    for uid, engine, version, what in parts:
+        item = hd.ContributingEquipment(
+            MANUFACTURER,
+            hd.sr.CodedConcept(*PROCESSING_EQUIPMENT),
+            manufacturer_model_name=short(engine.name, _LONG_STRING) or "not named",
+            software_versions=short(version, _LONG_STRING) or __version__,
+            device_serial_number=short(engine.digest, _LONG_STRING) or "none",
+            contribution_description=f"{what}. {RESEARCH_USE}",
+        )
+        item.DeviceUID = uid
+        out.append(item)
+    return out
 
 
 def algorithm_name(origin: Origin) -> str:
@@ -46,9 +92,21 @@ def serial_number(origin: Origin) -> str:
     return short(origin.reasoner.digest, _LONG_STRING) or "none"
 
 
-def parameters(origin: Origin) -> dict[str, str]:
-    """What made the answer beyond name and version: engines and digests, by what they are."""
+def parameters(origin: Origin, finding: Finding | None = None) -> dict[str, str]:
+    """What made the answer beyond name and version: engines and digests, by what they are.
+
+    Parameters
+    ----------
+    finding:
+        Adds how its confidence was made and where its name comes from.
+    """
+    own = {}
+    if finding is not None and finding.confidence_kind:
+        own["confidence"] = CONFIDENCE[finding.confidence_kind]
+    if finding is not None and finding.coded_from:
+        own["name"] = _NAMED_BY[finding.coded_from]
     return {
+        **own,
         "package": f"{MANUFACTURER} {__version__}",
         **({"model version": origin.model_version} if origin.model_version else {}),
         "reasoner name": short(origin.reasoner.name, 256),

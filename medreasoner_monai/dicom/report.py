@@ -1,4 +1,4 @@
-"""Findings of any status out as a Structured Report: TID 1500, Comprehensive SR (PS3.3 A.35.3, PS3.16 TID 1500)."""
+"""Findings of any status out as a Structured Report: TID 1500, Comprehensive 3D SR (PS3.3 A.35.13, PS3.16 TID 1500)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydicom import Dataset
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
+from medreasoner_monai.dicom.identity import PLACEHOLDER, identify
 from medreasoner_monai.dicom.image_library import headers, image_library
 from medreasoner_monai.dicom.measures import Measures
 from medreasoner_monai.dicom.report_groups import group
@@ -19,7 +20,7 @@ from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:
-    from highdicom.sr import ComprehensiveSR, ObserverContext
+    from highdicom.sr import Comprehensive3DSR, ObserverContext
 
 SERIES_BASE = 2_000_000
 _SERIES_DESCRIPTION = "Research use only: report on answered questions"
@@ -32,7 +33,7 @@ def build_report(
     *,
     seg: Dataset | None,
     measures: Mapping[str, Measures] | None = None,
-) -> ComprehensiveSR:
+) -> Comprehensive3DSR:
     """A report with one measurement group per finding; also of findings without a region, which say why.
 
     It is complete, preliminary and unverified: nobody looked at it yet.
@@ -53,7 +54,8 @@ def build_report(
 
     Returns
     -------
-    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
+    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.identity`);
+    :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
@@ -74,16 +76,16 @@ def build_report(
         )
     import highdicom as hd
 
-    looked_at = sorted({s.index for f in findings for s in f.slices})
+    looked_at = sorted({s.index for f in findings for s in (*f.slices, *f.candidates)})
     evidence = headers(series, looked_at)
     try:
         content = _content(series, findings, origin, segments, looked_at, measures or {})
-        report = hd.sr.ComprehensiveSR(
+        report = hd.sr.Comprehensive3DSR(
             evidence=[*evidence, segments.header] if segments else evidence,
             content=content,
-            series_instance_uid=provenance.new_uid(),
+            series_instance_uid=PLACEHOLDER,
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=provenance.new_uid(),
+            sop_instance_uid=PLACEHOLDER,
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             manufacturer_model_name=provenance.algorithm_name(origin),
@@ -94,6 +96,7 @@ def build_report(
             is_verified=False,
             series_description=_SERIES_DESCRIPTION,
             specific_character_set=provenance.UTF_8,
+            contributing_equipment=provenance.contributing_equipment(origin),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
@@ -101,6 +104,7 @@ def build_report(
             "export it again, complete with its study and series UIDs"
         ) from error
     report.CodingSchemeIdentificationSequence = [c.scheme_item()]
+    identify(report, "report")
     return report
 
 

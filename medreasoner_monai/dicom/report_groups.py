@@ -9,6 +9,7 @@ import numpy as np
 
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
+from medreasoner_monai.dicom.coverage import Coverage, coverage
 from medreasoner_monai.dicom.image_library import ImageReference, references
 from medreasoner_monai.dicom.measures import Measures, measure
 from medreasoner_monai.dicom.segments import Segments
@@ -42,11 +43,11 @@ def group(
     """
     import highdicom.sr as sr
 
-    key = references(series, [finding.key])[0]
+    key, covered = references(series, [finding.key])[0], coverage(series, finding)
     common: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(finding.tracking_uid, provenance.tracking_id(finding)),
-        "algorithm_id": _algorithm(origin),
-        "qualitative_evaluations": list(_evaluations(finding)),
+        "algorithm_id": _algorithm(origin, finding),
+        "qualitative_evaluations": list(_evaluations(finding, covered)),
     }
     if finding.status != "found" or segments is None:
         images = references(series, [s.index for s in finding.slices])
@@ -55,7 +56,7 @@ def group(
         )
     else:
         out = _region(series, finding, measures or measure(series, finding), segments, key, common)
-    out[0].ContentSequence.extend([*_texts(finding), *_numbers(finding), *_coordinates(finding, key)])
+    out[0].ContentSequence.extend([*_texts(finding, covered), *_numbers(finding), *_coordinates(finding, key)])
     return out
 
 
@@ -122,13 +123,13 @@ def _concept(code: Code) -> CodedConcept:
     return CodedConcept(*code)
 
 
-def _algorithm(origin: Origin) -> Any:
+def _algorithm(origin: Origin, finding: Finding) -> Any:
     from highdicom.sr import AlgorithmIdentification
 
     return AlgorithmIdentification(
         name=provenance.algorithm_name(origin),
         version=provenance.algorithm_version(origin),
-        parameters=[f"{name}: {value}" for name, value in provenance.parameters(origin).items()],
+        parameters=[f"{name}: {value}" for name, value in provenance.parameters(origin, finding).items()],
     )
 
 
@@ -164,10 +165,12 @@ def _rounded(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def _evaluations(finding: Finding) -> Iterator[Any]:
+def _evaluations(finding: Finding, covered: Coverage) -> Iterator[Any]:
     from highdicom.sr import QualitativeEvaluation
 
     yield QualitativeEvaluation(_concept(c.STATUS), _concept(c.STATUS_CODES[finding.status]))
+    if finding.status == "found":
+        yield QualitativeEvaluation(_concept(c.WHOLE), _concept(c.YES if covered.complete else c.NO))
     if finding.codes is None:
         return
     if finding.coded_from:
@@ -177,7 +180,7 @@ def _evaluations(finding: Finding) -> Iterator[Any]:
         yield QualitativeEvaluation(_concept(c.TARGET), _concept(finding.codes.property_type))
 
 
-def _texts(finding: Finding) -> Iterator[ContentItem]:
+def _texts(finding: Finding, covered: Coverage) -> Iterator[ContentItem]:
     from highdicom.sr import TextContentItem
 
     shown = finding.shown
@@ -186,6 +189,8 @@ def _texts(finding: Finding) -> Iterator[ContentItem]:
         (c.QUESTION, finding.question),
         (c.TRACE, trace or ""),
         (c.REASON, "" if finding.status == "found" else finding.reason or finding.status),
+        *((c.CAUTION, flag.text) for flag in finding.flags),
+        (c.COVERAGE, covered.text),
         *((c.STOP, stop) for stop in finding.stops),
     ]
     for name, text in texts:
@@ -194,12 +199,17 @@ def _texts(finding: Finding) -> Iterator[ContentItem]:
 
 
 def _numbers(finding: Finding) -> Iterator[ContentItem]:
+    """The key slice's confidence, under the name of what it is.
+
+    DICOM's Certainty of Finding is a calibrated confidence only; one of no stated kind is not written.
+    """
     from highdicom.sr import NumContentItem
 
     confidence = finding.shown.confidence
-    if confidence is not None:
+    if confidence is not None and finding.confidence_kind:
+        name = c.CERTAINTY if finding.confidence_kind == "calibrated" else c.AGREEMENT
         percent = float(f"{100 * confidence:.4g}")
-        yield NumContentItem(_concept(c.CERTAINTY), percent, _concept(c.PERCENT), relationship_type="CONTAINS")
+        yield NumContentItem(_concept(name), percent, _concept(c.PERCENT), relationship_type="CONTAINS")
 
 
 def _coordinates(finding: Finding, key: ImageReference) -> Iterator[ContentItem]:

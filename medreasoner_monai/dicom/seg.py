@@ -11,11 +11,12 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
+from medreasoner_monai.dicom.identity import PLACEHOLDER, identify
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
-from medreasoner_monai.task.findings import Finding, Origin
+from medreasoner_monai.task.findings import Finding, Origin, SliceResult
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
@@ -55,20 +56,21 @@ def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, ki
     origin:
         What made them.
     kind:
-        ``binary``; ``fractional``, where each marked pixel has its slice's confidence as its probability (1 where no
-        confidence was measured); ``labelmap``, one frame a slice for all findings, which not every reader knows yet.
+        ``binary``; ``fractional``, where each marked pixel has its slice's confidence as its probability; ``labelmap``,
+        one frame a slice for all findings, which not every reader knows yet.
 
     Returns
     -------
-    The data set, with UIDs of its own; :func:`~medreasoner_monai.dicom.saving.save` writes it.
+    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.identity`);
+    :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
     ------
     EmptyMaskError
         If no finding has a marked pixel.
     DicomError
-        If a mask does not have the shape of the series' slices, findings overlap in a labelmap, or the series cannot be
-        referred to.
+        If a mask does not have the shape of the series' slices, findings overlap in a labelmap, a marked slice has no
+        probability to write in a fractional segmentation, or the series cannot be referred to.
     """
     found = [f for f in findings if f.status == "found"]
     if not found:
@@ -85,9 +87,9 @@ def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, ki
             pixel_array=series.in_stored_order(_pixels(series, found, kind)),
             segmentation_type=hd.seg.SegmentationTypeValues[kind.upper()],
             segment_descriptions=[_description(f, i, origin) for i, f in enumerate(found, 1)],
-            series_instance_uid=provenance.new_uid(),
+            series_instance_uid=PLACEHOLDER,
             series_number=provenance.series_number(series, SERIES_BASE),
-            sop_instance_uid=provenance.new_uid(),
+            sop_instance_uid=PLACEHOLDER,
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
             manufacturer_model_name=provenance.algorithm_name(origin),
@@ -99,6 +101,7 @@ def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, ki
             omit_empty_frames=True,
             series_description=_SERIES_DESCRIPTION,
             specific_character_set=provenance.UTF_8,
+            contributing_equipment=provenance.contributing_equipment(origin),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise DicomError(
@@ -107,11 +110,20 @@ def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, ki
         ) from error
     described = seg.SegmentSequence[-len(found) :]  # a labelmap has its background before them
     for item, finding in zip(described, found, strict=True):
-        item.SegmentDescription = short(f"Answer to: {finding.question}", 1024)
+        item.SegmentDescription = short(_about(finding, kind), 1024)
     if stacked:
         out_of_stack(seg)
     _complete(seg, series)
+    identify(seg, "seg")
     return seg
+
+
+def _about(finding: Finding, kind: SegKind) -> str:
+    question = f"Answer to: {finding.question}"
+    if kind != "fractional" or not finding.confidence_kind:
+        return question
+    # In front, so that a long question does not cut it off.
+    return f"Pixel values: {provenance.CONFIDENCE[finding.confidence_kind]}. {question}"
 
 
 def _check(series: Series, finding: Finding) -> None:
@@ -159,10 +171,24 @@ def _probabilities(series: Series, found: Sequence[Finding]) -> NDArray[np.float
     out = np.zeros((len(found), *series.shape), dtype=np.float32)
     for layer, finding in zip(out, found, strict=True):
         for one in finding.slices:
-            if one.mask is not None:
-                confidence = 1.0 if one.confidence is None else float(np.clip(one.confidence, _LEAST, 1))
-                layer[one.index][one.mask] = confidence
+            if one.mask is not None and one.voxels:
+                layer[one.index][one.mask] = float(np.clip(_probability(finding, one), _LEAST, 1))
     return np.moveaxis(out, 0, -1)
+
+
+def _probability(finding: Finding, one: SliceResult) -> float:
+    """A marked slice's confidence; a carrier's score is none: it says how a mask follows the one before."""
+    remedy = "write a binary segmentation, or ask every slice with several answers (slices all, answers above 1)"
+    if one.carried:
+        raise DicomError(
+            f"slice {one.index}: its mask was carried there and has no probability, which a fractional segmentation "
+            f"needs; {remedy}"
+        )
+    if one.confidence is None or not finding.confidence_kind:
+        raise DicomError(
+            f"slice {one.index}: no confidence was measured there, which a fractional segmentation needs; {remedy}"
+        )
+    return one.confidence
 
 
 def _complete(seg: Dataset, series: Series) -> None:
@@ -211,7 +237,7 @@ def _description(finding: Finding, number: int, origin: Origin) -> SegmentDescri
             name=provenance.algorithm_name(origin),
             family=hd.sr.CodedConcept(*ARTIFICIAL_INTELLIGENCE),
             version=provenance.algorithm_version(origin),
-            parameters=provenance.parameters(origin),
+            parameters=provenance.parameters(origin, finding),
         ),
         tracking_uid=finding.tracking_uid,
         tracking_id=provenance.tracking_id(finding),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pydicom import Dataset
 from pydicom.tag import Tag
 
-from medreasoner_monai.dicom.provenance import new_uid
+from medreasoner_monai.dicom.identity import PLACEHOLDER
 from medreasoner_monai.dicom.series import Series
 
 _UPRIGHT = [1, 0, 0, 0, 1, 0]
@@ -20,7 +20,6 @@ _SHAREABLE = {"PlaneOrientationSequence": "ImageOrientationPatient", "PixelMeasu
 
 def as_stack(series: Series) -> list[Dataset]:
     """Headers like the series', in a made-up frame of reference; the series' own are left as they are."""
-    frame_of_reference = new_uid()
     stack = []
     for number, header in enumerate(series.headers):
         copy = _copy(header)
@@ -28,7 +27,7 @@ def as_stack(series: Series) -> list[Dataset]:
             if keyword in copy:
                 delattr(copy, keyword)
         made_up = _place(number)
-        made_up.FrameOfReferenceUID = frame_of_reference
+        made_up.FrameOfReferenceUID = PLACEHOLDER
         frames = int(header.get("NumberOfFrames") or 1)
         if frames > 1:
             made_up.SharedFunctionalGroupsSequence = [_shared()]

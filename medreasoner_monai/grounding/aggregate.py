@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydicom.uid import generate_uid
 
+from medreasoner_monai.dicom.coverage import with_coverage
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.naming import with_name
 from medreasoner_monai.grounding.placing import stored_mask, viewed_answer, viewed_mask
 from medreasoner_monai.grounding.plan import Plan
 from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.grounding.sides import with_sides_checked
+from medreasoner_monai.grounding.tracking import tracking_uid
 from medreasoner_monai.grounding.worker import ModelWorker
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.task.findings import Finding, SliceResult
@@ -75,17 +76,16 @@ def aggregate(
         ]
         ordered.sort(key=lambda r: r.index)
         stops = carried.stops
-    uid = str(generate_uid(prefix=None))
     finding = Finding(
         question.text,
         tuple(ordered),
         shown.index,
-        uid,
+        tracking_uid(plan, question, worker.reasoner, worker.segmenter),
         stops=stops,
         candidates=candidates,
         confidence_kind="" if shown.confidence is None else "agreement",
     )
-    return with_sides_checked(series, with_name(series, question, finding))
+    return with_coverage(series, with_sides_checked(series, with_name(series, question, finding)))
 
 
 def score(result: SliceResult) -> tuple[float, float, int, int]:

@@ -14,6 +14,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from medreasoner_monai.dicom.capture import build_capture
+from medreasoner_monai.dicom.coverage import coverage
 from medreasoner_monai.dicom.overlay import overlay
 from medreasoner_monai.dicom.report import build_report
 from medreasoner_monai.dicom.saving import save
@@ -132,7 +133,9 @@ def build_objects(result: GroundingResult, picture: Image.Image, *, seg: SegKind
         objects["seg"] = build_seg(series, findings, origin, kind=seg)
     objects["report"] = build_report(series, findings, origin, seg=objects.get("seg"), measures=result.measures)
     keys = [f.key for f in findings]
-    objects["capture"] = build_capture(series, picture, keys=keys, patient_orientation=_letters(series, keys))
+    objects["capture"] = build_capture(
+        series, picture, keys=keys, patient_orientation=_letters(series, keys), origin=origin
+    )
     return objects
 
 
@@ -182,6 +185,8 @@ def _heading(result: GroundingResult, finding: Finding) -> Iterator[str]:
     volume = result.measures[finding.tracking_uid].volume_ml
     if volume is not None:
         yield f"{volume:.1f} ml in {len(finding.marked)} slice(s)"
+    if line := coverage(result.series, finding).line:
+        yield line
     if finding.shown.confidence is not None:
         yield f"confidence {finding.shown.confidence:.2f}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from medreasoner_monai.dicom.seg import SegKind
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.request import GroundingSettings, Question, Slices, check_questions
@@ -80,6 +81,31 @@ def make_plan(series: Series, questions: str | Sequence[str | Question], setting
     continuous = series.voxel_ml is not None or len(series.headers) == 1
     carry = left_out and (settings.carry == "on" or (settings.carry == "auto" and continuous))
     return Plan(series, check_questions(questions), slices, carry, settings)
+
+
+def check_kind(plan: Plan, kind: SegKind) -> None:
+    """Whether answers of this plan can be written as such a segmentation; asked before a model runs.
+
+    A fractional one needs a probability on every marked slice. A single answer has none, nor has a slice that the mask
+    is carried to.
+
+    Raises
+    ------
+    InputError
+        If it needs confidences that the plan does not measure.
+    """
+    if kind != "fractional":
+        return
+    if plan.settings.answers == 1:
+        raise InputError(
+            "a fractional segmentation needs a confidence, and a single answer has none: ask for several answers "
+            "(answers above 1), or write a binary segmentation"
+        )
+    if plan.carry:
+        raise InputError(
+            "a fractional segmentation needs a confidence on every slice, and slices that the mask is carried to have "
+            "none: ask all slices (slices all) or carry off, or write a binary segmentation"
+        )
 
 
 def slices_to_ask(count: int, slices: Slices) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from medreasoner_monai import RESEARCH_USE
+from medreasoner_monai.dicom.coverage import coverage
 from medreasoner_monai.files import package_versions
 from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.task.findings import Finding, SliceResult
@@ -50,7 +51,7 @@ def answer_record(result: GroundingResult, objects: Mapping[str, str] | None = N
 
 def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
     series, shown = result.series, finding.shown
-    covered = len(finding.slices)
+    covered, looked = len(finding.slices), coverage(series, finding)
     return {
         "question": finding.question,
         "status": finding.status,
@@ -69,6 +70,11 @@ def _finding(result: GroundingResult, finding: Finding) -> dict[str, Any]:
         "voxels": finding.voxels,
         "measurements": asdict(result.measures[finding.tracking_uid]) if finding.voxels else None,
         "mask_covers": "the whole series" if covered == len(series) else f"{covered} of {len(series)} slices",
+        "coverage": {
+            **asdict(looked),
+            "complete": looked.complete if finding.voxels else None,
+            "reasons": list(looked.reasons),
+        },
         "stops": list(finding.stops),
         "flags": [asdict(flag) for flag in finding.flags],
         "tracking_uid": finding.tracking_uid,

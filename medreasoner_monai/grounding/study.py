@@ -12,7 +12,7 @@ from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import Outputs, check_folder, write_outputs
-from medreasoner_monai.grounding.plan import Plan, make_plan
+from medreasoner_monai.grounding.plan import Plan, check_kind, make_plan
 from medreasoner_monai.grounding.request import GroundingSettings, Progress, Question, check_questions
 from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.reasoners.registry import Preview
@@ -102,6 +102,7 @@ def ground_study(
     """
     check_folder(out)
     series = choose_series(study.dicom, study.series) if series is None else series
+    check_kind(make_plan(series, study.questions, settings or grounder.settings), seg)
     result = grounder.ground(series, study.questions, settings=settings, progress=progress)
     return result, write_outputs(result, out, seg=seg)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, Segmenter, richest
-from medreasoner_monai.segmenters.volume import Carried, CarriedSlice, Carrier, Pictures
+from medreasoner_monai.segmenters.volume import REACHED, SHRANK, Carried, CarriedSlice, Carrier, Pictures
 from medreasoner_monai.task.geometry import Box, Frame
 from medreasoner_monai.task.keypoints import key_points, mask_box
 
@@ -70,7 +70,7 @@ class PromptCarrier:
                 slices.append(CarriedSlice(index, found, confidence))
                 step(len(slices))
                 last = found
-            stops.append(why or f"reached the {'first' if way.step < 0 else 'last'} slice")
+            stops.append(why or f"{REACHED} {'first' if way.step < 0 else 'last'} slice")
         return Carried(tuple(slices), (stops[0], stops[1]))
 
     def _next(self, image: Image, last: Mask, key: Mask, first: NDArray[np.float64]) -> tuple[Mask, float, str]:
@@ -79,7 +79,7 @@ class PromptCarrier:
         found = self.segmenter.segment(self.segmenter.embed(image), [_prompt(last, o.room).only(self.kind)])[0]
         area, before = int(found.sum()), int(last.sum())
         if area < max(o.shrink * int(key.sum()), 1):
-            return found, 0.0, f"the region shrank to {area} pixels"
+            return found, 0.0, f"{SHRANK} {area} pixels"
         if area > o.growth * before:
             return found, 0.0, f"the region grew from {before} to {area} pixels at once"
         overlap = 2 * int((found & last).sum()) / (area + before)

@@ -13,7 +13,7 @@ from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, Prompt, PromptKind
 from medreasoner_monai.segmenters.sam2 import Sam2Segmenter
 from medreasoner_monai.segmenters.shape import check_image
-from medreasoner_monai.segmenters.volume import Carried, CarriedSlice, Pictures
+from medreasoner_monai.segmenters.volume import GONE, REACHED, Carried, CarriedSlice, Pictures
 
 if TYPE_CHECKING:
     from medreasoner_monai.segmenters.sam2_layers import Features
@@ -87,7 +87,7 @@ class Sam2VideoSegmenter(Sam2Segmenter):
             step(done)
 
         for ahead, end in ((range(key - 1, -1, -1), "first"), (range(key + 1, count), "last")):
-            stops.append(self._carry(pictures, ahead, count, start, found, advance) or f"reached the {end} slice")
+            stops.append(self._carry(pictures, ahead, count, start, found, advance) or f"{REACHED} {end} slice")
         return Carried(tuple(sorted(found, key=lambda s: s.index)), (stops[0], stops[1]))
 
     def _start(self, picture: Image, mask: Mask) -> Remembered:
@@ -131,7 +131,7 @@ class Sam2VideoSegmenter(Sam2Segmenter):
             if len(gone) == self.patience:
                 (where, score), rest = gone[0], f" and on {len(gone) - 1} more behind it" if len(gone) > 1 else ""
                 return (
-                    f"stopped before slice {where}: the object is gone there{rest} (score {score:.1f} for its "
+                    f"stopped before slice {where}: {GONE}{rest} (score {score:.1f} for its "
                     f"presence; above {self.least_score:.1f} and a marked pixel are asked for)"
                 )
         return ""

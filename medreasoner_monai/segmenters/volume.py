@@ -10,6 +10,11 @@ from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt
 
 Pictures = Callable[[int], Image]
 """A slice's picture by its number: uint8, ``(rows, columns)`` or ``(rows, columns, 3)``; all of one size."""
+SHRANK, GONE = "the region shrank to", "the object is gone there"
+ENDED = (SHRANK, GONE)
+"""What a stop says where the mask vanished; any other stop is a doubt about the mask."""
+REACHED = "reached the"
+"""How the stop of a carrier begins that saw every slice to the end of the series."""
 
 
 @dataclass(frozen=True, slots=True)

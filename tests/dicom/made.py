@@ -55,6 +55,8 @@ def a_finding(
         Points((columns / 4, rows / 4), (columns / 2, rows / 2 + 0.5), frame),
     )
     slices = tuple(SliceResult(i, grounding, "", mask, 0.1, confidence) for i, mask in sorted(masks.items()))
+    if confidence is not None:
+        more.setdefault("confidence_kind", "agreement")
     chosen = key if key is not None else max(masks, key=lambda i: int(masks[i].sum()))
     return Finding(question, slices, chosen, str(generate_uid(prefix=None)), codes, **more)
 
@@ -220,6 +222,6 @@ def write_report(series: Series, findings: Sequence[Finding], origin: Origin, pa
 
 def write_capture(series: Series, picture: Image.Image, path: Path, *, key: int, **more: Any) -> str:
     """Build and save; the SOP Instance UID."""
-    capture = build_capture(series, picture, keys=[key], **more)
+    capture = build_capture(series, picture, **{"keys": [key], **more})
     save(capture, path)
     return str(capture.SOPInstanceUID)

@@ -45,7 +45,7 @@ def test_it_warns_of_the_text_in_it_and_says_what_it_is_for(tmp_path: Path) -> N
     assert capture.BurnedInAnnotation == "YES" and list(capture.ImageType) == ["DERIVED", "SECONDARY"]
     assert capture.ImageComments == f"Antwort über die Leber. {RESEARCH_USE}"
     assert capture.SeriesDescription.startswith("Research use only: ")
-    assert capture.DerivationDescription.startswith("Slice as displayed")
+    assert capture.DerivationDescription.startswith("Slices as displayed")
     assert "PixelSpacing" not in capture, "the picture was resized, nothing may be measured on it"
 
 
@@ -70,3 +70,38 @@ def test_a_slice_that_is_not_there_is_refused(key: int, tmp_path: Path) -> None:
     with pytest.raises(DicomError, match="but the series has 1, counted from 0"):
         write_capture(series, a_picture(), tmp_path / "sc.dcm", key=key)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_of_several_findings_refers_to_every_slice_it_shows(tmp_path: Path) -> None:
+    series = make_series("CT, three slices", tmp_path / "in")
+    write_capture(series, a_picture(), tmp_path / "sc.dcm", key=2, keys=[2, 0, 2])
+    capture = dcmread(tmp_path / "sc.dcm")
+    shown = [series.sop_instance_uid(0), series.sop_instance_uid(2)]
+    assert [i.ReferencedSOPInstanceUID for i in capture.SourceImageSequence] == shown
+    (same_series,) = capture.ReferencedSeriesSequence
+    assert [i.ReferencedSOPInstanceUID for i in same_series.ReferencedInstanceSequence] == shown
+    assert dciodvfy_errors(tmp_path / "sc.dcm") == []
+
+
+def test_the_frames_of_a_clip_that_are_shown_are_named_in_one_reference(tmp_path: Path) -> None:
+    series = make_series("US, clip", tmp_path / "in")
+    write_capture(series, a_picture(), tmp_path / "sc.dcm", key=0, keys=[4, 1])
+    (source,) = dcmread(tmp_path / "sc.dcm").SourceImageSequence
+    assert list(source.ReferencedFrameNumber) == [2, 5]
+    assert dciodvfy_errors(tmp_path / "sc.dcm") == []
+
+
+def test_patient_orientation_is_written_where_it_is_known_and_empty_elsewhere(tmp_path: Path) -> None:
+    series = choose_series(carried("CT_small.dcm"))
+    write_capture(series, a_picture(), tmp_path / "known.dcm", key=0, patient_orientation=("L", "P"))
+    write_capture(series, a_picture(), tmp_path / "unknown.dcm", key=0)
+    known, unknown = dcmread(tmp_path / "known.dcm"), dcmread(tmp_path / "unknown.dcm")
+    assert list(known.PatientOrientation) == ["L", "P"] and not known.Laterality
+    assert "PatientOrientation" in unknown and not unknown.PatientOrientation
+    assert dciodvfy_errors(tmp_path / "known.dcm") == []
+
+
+def test_a_picture_that_shows_nothing_is_refused(tmp_path: Path) -> None:
+    series = choose_series(carried("CT_small.dcm"))
+    with pytest.raises(DicomError, match="shows at least one slice"):
+        write_capture(series, a_picture(), tmp_path / "sc.dcm", key=0, keys=[])

@@ -20,10 +20,12 @@ from tests.dicom.tools import make_ct, make_xray, paths_of
 
 
 def test_a_rectangle_on_a_tilted_ct_is_measured_in_millimetres_and_hounsfield_units(tmp_path: Path) -> None:
-    make_ct(tmp_path, 3, orientation=(1, 0, 0, 0, 0.8, 0.6), spacing=(0.5, 1.25), gap=2.5)
+    make_ct(tmp_path, 4, orientation=(1, 0, 0, 0, 0.8, 0.6), spacing=(0.5, 1.25), gap=2.5)
     series = choose_series(tmp_path)
+    nothing = np.zeros(series.shape[1:], dtype=bool)
     # The made slice 1 is 1010 with a square of 1110 in rows 6 to 17, columns 8 to 23; rescale intercept -1024.
-    found = measure(series, a_finding(series, {0: a_mask(series), 1: a_mask(series, 4, 10, 8, 12)}, key=1))
+    masks = {0: nothing, 1: a_mask(series, 4, 10, 8, 12), 2: a_mask(series), 3: nothing}
+    found = measure(series, a_finding(series, masks, key=1))
     assert found.area_mm2 == pytest.approx(6 * 4 * 0.5 * 1.25)
     assert found.volume_ml == pytest.approx((7 * 4 + 6 * 4) * 0.5 * 1.25 * 2.5 / 1000)
     assert (found.minimum, found.maximum) == (1010 - 1024, 1110 - 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -13,8 +14,11 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from medreasoner_monai.dicom.concepts import SCHEME
+from medreasoner_monai.dicom.coverage import with_coverage
 from medreasoner_monai.dicom.measures import measure
 from medreasoner_monai.dicom.series import choose_series
+from medreasoner_monai.task.answer import Reason
+from medreasoner_monai.task.findings import Flag, SliceResult
 from medreasoner_monai.task.taxonomy import codes_for
 from tests.dicom.made import (
     KINDS,
@@ -55,11 +59,13 @@ def test_every_kind_of_source_gives_a_valid_report(kind: str, tmp_path: Path) ->
 
 
 def test_a_volume_is_read_back_by_highdicom(tmp_path: Path) -> None:
-    series = make_series("CT, three slices", tmp_path / "in")
-    finding = a_finding(series, {1: a_mask(series), 2: a_mask(series, 3, 12)}, codes=codes_for("left kidney"))
+    series = make_series("CT, oblique and not square", tmp_path / "in")
+    nothing = np.zeros(series.shape[1:], dtype=bool)
+    masks = {0: nothing, 1: a_mask(series), 2: a_mask(series, 3, 12), 3: nothing}
+    finding = a_finding(series, masks, codes=codes_for("left kidney"))
     written(series, [finding], tmp_path)
     report = hd.sr.srread(tmp_path / "sr.dcm")
-    assert isinstance(report, hd.sr.ComprehensiveSR)
+    assert isinstance(report, hd.sr.Comprehensive3DSR)
     (group,) = report.content.get_volumetric_roi_measurement_groups()
     assert report.content.get_planar_roi_measurement_groups() == []
     assert group.tracking_uid == finding.tracking_uid
@@ -95,18 +101,21 @@ def test_a_volume_is_read_back_by_highdicom(tmp_path: Path) -> None:
 def test_the_reference_organs_of_a_real_ct_are_measured_as_by_hand(tmp_path: Path) -> None:
     folder = need_ct()
     series = choose_series(folder)
-    findings, volumes = [], []
+    findings, areas = [], []
     for organ, name in (("liver", "liver"), ("spine", "vertebra"), ("heart", "heart")):
         data, header = nrrd.read(str(folder / f"segmentations/{organ}_seg.nrrd"))
         masks = {i: data[..., i].T > 0 for i in range(data.shape[2]) if data[..., i].any()}
         findings.append(a_finding(series, masks, codes=codes_for(name)))
-        volumes.append((data > 0).sum() * abs(np.linalg.det(header["space directions"])) / 1000)
+        row, column = (np.linalg.norm(v) for v in header["space directions"][:2])
+        areas.append((data[..., findings[-1].key] > 0).sum() * row * column)
     report = written(series, findings, tmp_path)
     assert dciodvfy_errors(tmp_path / "sr.dcm") == []
-    for group, finding, volume in zip(groups(report), findings, volumes, strict=True):
-        if len(finding.marked) > 1:
-            value = children(group, "Volume")[0].MeasuredValueSequence[0].NumericValue
-            assert float(value) == pytest.approx(volume, rel=1e-3)
+    for group, finding, area in zip(groups(report), findings, areas, strict=True):
+        # Three slices hold no whole organ: each reaches the first or the last of them.
+        assert children(group, "Volume") == [] and code(group, "Region known to be whole") == ("373067005", "SCT")
+        assert "it reaches the" in texts(group, "How far the region was looked for")[0]
+        value = children(group, "Area")[0].MeasuredValueSequence[0].NumericValue
+        assert float(value) == pytest.approx(area, rel=1e-3)
         dataset, _ = series.load(finding.key)
         units = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
         mean = children(group, "Attenuation Coefficient")[0].MeasuredValueSequence[0].NumericValue
@@ -168,8 +177,52 @@ def test_question_trace_confidence_and_status_are_said(tmp_path: Path) -> None:
     assert texts(group, "Where and why the carried mask ends") == list(stops)
     assert code(group, "Status of the answer") == ("FOUND", SCHEME)
     assert code(group, "Where the codes come from") == ("FROM_TRACE", SCHEME)
-    certainty = children(group, "Certainty of Finding")[0].MeasuredValueSequence[0]
-    assert float(certainty.NumericValue) == 81.25 and certainty.MeasurementUnitsCodeSequence[0].CodeValue == "%"
+    agreement = children(group, "Agreement of the model's answers, not calibrated")[0].MeasuredValueSequence[0]
+    assert float(agreement.NumericValue) == 81.25 and agreement.MeasurementUnitsCodeSequence[0].CodeValue == "%"
+    assert children(group, "Certainty of Finding") == []
+
+
+def test_certainty_in_the_sense_of_dicom_is_a_calibrated_confidence_only(tmp_path: Path) -> None:
+    series = make_series("CT, three slices", tmp_path / "in")
+    findings = [
+        a_finding(series, {1: a_mask(series)}, confidence=0.5, confidence_kind=kind)
+        for kind in ("calibrated", "agreement", "")
+    ]
+    read = groups(written(series, findings, tmp_path))
+    names = ("Certainty of Finding", "Agreement of the model's answers, not calibrated")
+    assert [[bool(children(group, name)) for name in names] for group in read] == [
+        [True, False],
+        [False, True],
+        [False, False],
+    ]
+    said = [t for group in read for t in texts(group, "Algorithm Parameters") if t.startswith("confidence: ")]
+    assert said == [
+        "confidence: calibrated on validation data to the overlap that it predicts",
+        "confidence: agreement of several answers on the slice, not calibrated",
+    ]
+
+
+def test_every_reason_for_caution_and_the_coverage_are_said(tmp_path: Path) -> None:
+    series = make_series("CT, three slices", tmp_path / "in")
+    flags = (Flag("side", "Question and region are on different sides."), Flag("name", "The reasoning is uncertain."))
+    finding = with_coverage(series, a_finding(series, {1: a_mask(series)}, flags=flags))
+    (group,) = groups(written(series, [finding], tmp_path))
+    cautions = texts(group, "Reason for caution")
+    assert cautions[:2] == [flag.text for flag in flags]
+    assert cautions[2].startswith("The region may not be whole: the slice before it was not looked at")
+    (said,) = texts(group, "How far the region was looked for")
+    assert said == (
+        "Asked on 1 of 3 slices, marked on 1. The region may not be whole: the slice before it was not looked at; "
+        "the slice behind it was not looked at."
+    )
+
+
+def test_slices_that_were_asked_and_given_up_are_evidence_too(tmp_path: Path) -> None:
+    series = make_series("CT, three slices", tmp_path / "in")
+    finding = a_finding(series, {1: a_mask(series)})
+    given_up = SliceResult(0, None, str(Reason.NOTHING_FOUND), None, 0.1)
+    report = written(series, [replace(finding, candidates=(given_up, *finding.slices))], tmp_path)
+    assert series.sop_instance_uid(0) in {i.ReferencedSOPInstanceUID for i in evidence(report)}
 
 
 def test_findings_without_a_region_say_so_and_refer_to_the_images_looked_at(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 from medreasoner_monai.dicom.series import Series, choose_series
 from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.task.answer import Grounding
-from medreasoner_monai.task.findings import Engine, Finding, Origin, SliceResult
+from medreasoner_monai.task.findings import ConfidenceKind, Engine, Finding, Origin, SliceResult
 from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.task.keypoints import key_points, mask_box
 from medreasoner_monai.task.taxonomy import codes_for
@@ -64,4 +64,7 @@ def _finding(series: Series, volume: np.ndarray, question: str, category: str, c
         for i, m in enumerate(volume)
     )
     key = max(range(len(volume)), key=lambda i: int(volume[i].sum()))
-    return Finding(question, slices, key, str(generate_uid(prefix=None)), codes_for(category), "given")
+    kind: ConfidenceKind = "" if confidence is None else "agreement"
+    return Finding(
+        question, slices, key, str(generate_uid(prefix=None)), codes_for(category), "given", confidence_kind=kind
+    )

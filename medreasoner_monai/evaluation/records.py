@@ -27,6 +27,9 @@ class Record:
     ``masks`` maps ``"<segmenter>/<prompt kind>"`` to the Dice of that mask, ``more`` maps
     ``"<measure>/<segmenter>/<prompt kind>"`` to ``iou``, ``nsd`` and ``hd95``. An answer without a region has the worst
     value everywhere.
+
+    ``present`` is False where the image does not show the target: an answer cannot overlap anything then, its
+    ``box_iou`` and ``point_dice`` are 0 and it has no masks. Tables from before there were such samples lack it.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Record:
     seconds: float = 0.0
     more: dict[str, float] = field(default_factory=dict)
     confidence: float | None = None
+    present: bool = True
 
 
 def by_id(records: Sequence[Record]) -> dict[str, Record]:
@@ -76,7 +80,9 @@ def write_records(path: Path, records: list[Record], about: Mapping[str, Any] | 
         row = asdict(record)
         masks, more = row.pop("masks"), row.pop("more")
         rows.append(row | {f"dice/{name}": value for name, value in masks.items()} | more)
-    table = pa.Table.from_pylist(rows)
+    # Of a row without a target there are no masks: the columns are those of all rows, not of the first.
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
     if about is not None:
         table = table.replace_schema_metadata({ABOUT: json.dumps(about)})
     temporary = path.with_name(path.name + ".tmp")
@@ -88,7 +94,9 @@ def read_records(path: Path) -> list[Record]:
     """Read what :func:`write_records` wrote."""
     out = []
     for row in pq.read_table(path).to_pylist():
-        masks = {k.removeprefix("dice/"): row.pop(k) for k in list(row) if k.startswith("dice/")}
-        more = {k: row.pop(k) for k in list(row) if "/" in k}
+        values = {k: row.pop(k) for k in list(row) if "/" in k}
+        scores = {k: v for k, v in values.items() if v is not None}
+        masks = {k.removeprefix("dice/"): v for k, v in scores.items() if k.startswith("dice/")}
+        more = {k: v for k, v in scores.items() if not k.startswith("dice/")}
         out.append(Record(**row, masks=masks, more=more))
     return out

@@ -96,7 +96,7 @@ def evaluate_batch(
     done: list[Record] = []
     for start in range(0, len(pairs), _AHEAD):
         group = pairs[start : start + _AHEAD]
-        shown = [s.image for s, r in group if isinstance(r.answer, Grounding)]
+        shown = [s.image for s, r in group if s.present and isinstance(r.answer, Grounding)]
         for embeddings in segmenters.values():
             embeddings.ahead(shown)
         done += [_score(s, r, segmenters, surface) for s, r in group]
@@ -114,11 +114,12 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
         "text": reading.text,
         "seconds": round(reading.seconds, 4),
         "confidence": None if reading.confidence is None else round(reading.confidence, 5),
+        "present": sample.present,
     }
     if not isinstance(answer, Grounding):
         nothing = np.zeros_like(sample.mask)
         missed = {f"{n}/{kind}": nothing for n, e in segmenters.items() for kind in e.segmenter.prompt_kinds}
-        dice, more = _agreement(missed, sample, surface)
+        dice, more = _agreement(missed, sample, surface) if sample.present else ({}, {})
         return Record(
             **about,
             answered=False,
@@ -131,9 +132,14 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
             masks=dice,
             more=more,
         )
-    voters = reading.votes or (answer,)
-    masks = {f"{n}/{k}": m for n, e in segmenters.items() for k, m in segment(e, sample.image, voters).items()}
-    dice, more = _agreement(masks, sample, surface)
+    iou, point_dice, dice, more = 0.0, 0.0, {}, {}
+    if sample.truth is not None:
+        box, points = sample.truth
+        iou = float(g.box_iou(answer.box.xyxy, box.xyxy)[0])
+        point_dice = float(g.circle_dice(answer.points.xy, points.xy)[0])
+        voters = reading.votes or (answer,)
+        masks = {f"{n}/{k}": m for n, e in segmenters.items() for k, m in segment(e, sample.image, voters).items()}
+        dice, more = _agreement(masks, sample, surface)
     return Record(
         **about,
         answered=True,
@@ -141,8 +147,8 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
         trace=answer.trace or "",
         bbox=[round(v, 3) for v in answer.box.xyxy],
         points=[[round(v, 3) for v in p] for p in answer.points.xy],
-        box_iou=float(g.box_iou(answer.box.xyxy, sample.box.xyxy)[0]),
-        point_dice=float(g.circle_dice(answer.points.xy, sample.points.xy)[0]),
+        box_iou=iou,
+        point_dice=point_dice,
         masks=dice,
         more=more,
     )

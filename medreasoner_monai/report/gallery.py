@@ -39,13 +39,16 @@ class Lens:
 
 @dataclass(frozen=True)
 class Case:
-    """One case. Shapes are in the stored image's pixels; ``…_mask`` are SVG path data, empty where there is none."""
+    """One case. Shapes are in the stored image's pixels; ``…_mask`` are SVG path data, empty where there is none.
+
+    ``truth_box`` is None, and ``truth_points`` is empty, where the image does not show the target.
+    """
 
     record: Record
     picture: str
     width: int
     height: int
-    truth_box: tuple[float, float, float, float]
+    truth_box: tuple[float, float, float, float] | None
     truth_points: Sequence[tuple[float, float]]
     truth_mask: str
     reference: str
@@ -168,8 +171,8 @@ def _case(record: Record, sample: Sample, segmenter: Segmenter[Any] | None, mask
         picture=picture(Image.fromarray(sample.image)),
         width=sample.frame.width,
         height=sample.frame.height,
-        truth_box=sample.box.xyxy,
-        truth_points=sample.points.xy,
+        truth_box=None if sample.box is None else sample.box.xyxy,
+        truth_points=() if sample.points is None else sample.points.xy,
         truth_mask=outline(sample.mask),
         reference=sample.trace,
         answer_mask="" if mask is None else outline(mask),
@@ -179,8 +182,14 @@ def _case(record: Record, sample: Sample, segmenter: Segmenter[Any] | None, mask
 
 
 def lens(sample: Sample, answer: Sequence[float] | None) -> Lens | None:
-    """Where to look closer; None where truth and answer fill enough of the picture to be seen as they are."""
-    boxes = np.array([sample.box.xyxy, *([answer] if answer else [])], dtype=float)
+    """Where to look closer; None where truth and answer fill enough of the picture to be seen as they are.
+
+    None, too, where there is neither: nothing was to be found, and nothing was.
+    """
+    shown = [*([sample.box.xyxy] if sample.box else []), *([answer] if answer else [])]
+    if not shown:
+        return None
+    boxes = np.array(shown, dtype=float)
     (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     frame = sample.frame
     if max(right - left, bottom - top) > _SMALL * min(frame.width, frame.height):

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.gallery import WIDTH, choose, lens, make_cases, outline, picture
 from medreasoner_monai.report.inputs import ReportInputs
+from tests.samples import absent_sample
 
 
 def record(name: str, iou: float, *, category: str = "", answered: bool = True, reason: str = "") -> Record:
@@ -62,6 +63,13 @@ def test_the_answered_mask_is_drawn_where_its_segmenter_is_known(inputs: ReportI
     assert all(case.answer_mask == "" and case.truth_mask for case in drawn["failed"])
     elsewhere = make_cases(chosen, split, "unheard-of/both")
     assert all(case.answer_mask == "" for case in elsewhere["best"])
+
+
+def test_nothing_is_drawn_where_the_target_is_absent(tmp_path: Path) -> None:
+    write_split(tmp_path / "test.parquet", [absent_sample(0)])
+    (case,) = make_cases({"failed": [record("s0", 0, answered=False)]}, tmp_path / "test.parquet", None)["failed"]
+    assert (case.truth_box, case.truth_points, case.truth_mask, case.lens) == (None, (), "", None)
+    assert (case.width, case.height) == (60, 40)
 
 
 def test_outline_runs_along_pixel_borders_and_is_closed_at_the_edge() -> None:

@@ -23,7 +23,7 @@ from medreasoner_monai.task.prompts import template
 STAGE = Stage(
     "package",
     "bundle",
-    version=1,
+    version=2,
     code=("bundle.packaging",),
     libraries=("monai", "torch", "transformers", "pydicom", "highdicom"),
 )

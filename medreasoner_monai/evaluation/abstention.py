@@ -98,7 +98,7 @@ def confidence_columns(records: Sequence[Record]) -> tuple[Array, Array]:
 
     Only they have a confidence that predicts a box IoU; it is 0 for a region where the target is absent.
     """
-    given = [r for r in records if r.bbox is not None]
+    given = [r for r in records if r.answered]
     return np.array([r.confidence for r in given], dtype=float), np.array([r.box_iou for r in given], dtype=float)
 
 

@@ -36,7 +36,7 @@ def fit_calibration(records: Sequence[Record], answers: int, temperature: float)
     """
     from sklearn.isotonic import IsotonicRegression
 
-    given = [r for r in records if r.bbox is not None and r.confidence is not None]
+    given = [r for r in records if r.answered and r.confidence is not None]
     if len(given) < LEAST:
         return None
     agreement = np.array([r.confidence for r in given], dtype=float)

@@ -123,7 +123,7 @@ def calibrate(records: Sequence[Record], calibration: Calibration | None) -> lis
     """Records whose agreement on a region is replaced by the box IoU that it predicts."""
     return [
         replace(r, confidence=calibration(r.confidence))
-        if calibration is not None and r.bbox is not None and r.confidence is not None
+        if calibration is not None and r.answered and r.confidence is not None
         else r
         for r in records
     ]

@@ -33,3 +33,9 @@ def sample(number: int = 0, **changes: Any) -> Sample:
         trace="It is bright.",
     )
     return replace(made, **changes)
+
+
+def absent_sample(number: int = 0, **changes: Any) -> Sample:
+    """A sample of which the image does not show what is asked for."""
+    nothing = np.zeros((40, 60), dtype=bool)
+    return sample(number, **{"mask": nothing, "box": None, "points": None, "absent": "removed", **changes})

@@ -1,8 +1,11 @@
-"""The U-MRG parquet schema: one row a question, read and written exactly as the released files have it.
+"""The U-MRG parquet schema: one row per question, read and written exactly as the released files have it.
 
 Columns: ``data_source``, ``prompt`` (one user message, the question), ``images`` and ``masks`` (one PNG each; in a mask
 any value above 0 is foreground), ``reward_model.ground_truth`` (JSON with ``bbox_2d`` and ``point_2d`` in stored
 pixels) and ``extra_info`` (``id``, ``supercategory``, ``category``, …). Our own additions stand in ``extra_info``.
+
+The released files have a target in every picture. Ours may also ask for one that is not there: its mask is empty and
+its ground truth is ``{"bbox_2d": null, "point_2d": null}``.
 """
 
 from __future__ import annotations
@@ -27,8 +30,10 @@ from medreasoner_monai.task.geometry import Box, Frame, Points
 from medreasoner_monai.task.question_check import check_question, find_mark
 
 DATA_SOURCE = "umrg"
+Truth = tuple[Box, Points]
+"""The target's box and its two key points, in one frame."""
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_INFO = ("id", "supercategory", "category", "modality", "group", "trace", "spacing")
+_INFO = ("id", "supercategory", "category", "modality", "group", "trace", "spacing", "absent")
 SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
@@ -56,25 +61,50 @@ class Sample:
     ``points`` are in the stored frame. ``group`` is what must not be spread over splits (a patient, a phantom);
     ``trace`` is the reasoning to learn from, empty where there is none. ``spacing`` is millimetres from row to row and
     from column to column of the stored image, None where it is unknown.
+
+    Where the image does not show the target, ``box`` and ``points`` are None, ``mask`` is empty, and ``absent`` may say
+    why it is not there (``other part``, ``removed``, ``healthy``).
+
+    Raises
+    ------
+    ValueError
+        If mask, box and points do not agree on whether there is a target.
     """
 
     id: str
     question: str
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_]
-    box: Box
-    points: Points
+    box: Box | None
+    points: Points | None
     category: str
     supercategory: str
     modality: str = ""
     group: str = ""
     trace: str = ""
     spacing: tuple[float, float] | None = None
+    absent: str = ""
+
+    def __post_init__(self) -> None:
+        if len({self.box is None, self.points is None, not self.mask.any()}) > 1 or (self.absent and self.box):
+            raise ValueError(
+                f"sample {self.id}: mask, box and points are all there, or the mask is empty and both others are None"
+            )
+
+    @property
+    def present(self) -> bool:
+        """Whether the image shows the target."""
+        return self.box is not None
+
+    @property
+    def truth(self) -> Truth | None:
+        """Box and points in the stored frame, or None where the image does not show the target."""
+        return None if self.box is None or self.points is None else (self.box, self.points)
 
     @property
     def frame(self) -> Frame:
         """The stored image's frame."""
-        return self.box.frame
+        return Frame(self.image.shape[1], self.image.shape[0], "stored")
 
 
 def encode_png(array: NDArray[Any]) -> bytes:
@@ -113,8 +143,15 @@ def decode_mask(data: bytes, what: str) -> NDArray[np.bool_]:
         raise SampleError(f"{what}: not a readable image ({error})") from None
 
 
-def truth_json(box: Box, points: Points) -> str:
-    """The ``ground_truth`` string, rounded to whole pixels as in the released data."""
+def truth_json(truth: Truth | None) -> str:
+    """The ``ground_truth`` string, rounded to whole pixels as in the released data; nulls where there is no target.
+
+    >>> truth_json(None)
+    '{"bbox_2d": null, "point_2d": null}'
+    """
+    if truth is None:
+        return json.dumps({"bbox_2d": None, "point_2d": None})
+    box, points = truth
     return json.dumps({"bbox_2d": [round(v) for v in box.xyxy], "point_2d": [[round(v) for v in p] for p in points.xy]})
 
 
@@ -125,7 +162,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "prompt": [{"role": "user", "content": sample.question}],
         "images": [{"bytes": encode_png(sample.image), "path": None}],
         "masks": [{"bytes": encode_png(sample.mask), "path": None}],
-        "reward_model": {"ground_truth": truth_json(sample.box, sample.points)},
+        "reward_model": {"ground_truth": truth_json(sample.truth)},
         "extra_info": {
             "id": sample.id,
             "supercategory": sample.supercategory,
@@ -134,19 +171,22 @@ def to_row(sample: Sample) -> dict[str, Any]:
             "group": sample.group,
             "trace": sample.trace,
             "spacing": None if sample.spacing is None else json.dumps(sample.spacing),
+            "absent": sample.absent or None,
         },
     }
 
 
-def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, Box, Points]:
-    """What training needs of a row, which is all but its mask: image, question, box and points in the stored frame.
+def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, Truth | None]:
+    """What training needs of a row, which is all but its mask: image, question, and the truth in the stored frame.
+
+    The truth is None where the image does not show the target.
 
     Raises
     ------
     SampleError
         As :func:`from_row`.
     """
-    _, name = _identify(row, where)
+    info, name = _identify(row, where)
     try:
         image = decode_image(row["images"][0]["bytes"], f"{name}, image")
         truth = json.loads(row["reward_model"]["ground_truth"])
@@ -164,6 +204,10 @@ def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, 
     except InputError as error:
         raise SampleError(f"{name}: {error}") from None
     frame = Frame(image.shape[1], image.shape[0], "stored")
+    if box_values is None and point_values is None:
+        return image, question, None
+    if kind := info.get("absent"):
+        raise SampleError(f"{name}: extra_info says the target is absent ({str(kind)[:40]!r}) but the row has a box")
     try:
         x1, y1, x2, y2 = (float(v) for v in box_values)
         box = Box(x1, y1, x2, y2, frame)
@@ -175,7 +219,7 @@ def read_task(row: dict[str, Any], where: str) -> tuple[NDArray[np.uint8], str, 
         raise SampleError(
             f"{name}: box {box.xyxy} or points {points.xy} lie outside the image of {frame.width} x {frame.height}"
         )
-    return image, question, box, points
+    return image, question, (box, points)
 
 
 def has_id(row: dict[str, Any]) -> bool:
@@ -204,10 +248,11 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
     Raises
     ------
     SampleError
-        If the row lacks something, image and mask differ in size, the mask is empty, the question is empty, or box or
-        points lie outside the image. The message names the sample and the remedy.
+        If the row lacks something, image and mask differ in size, the question is empty, box or points lie outside the
+        image, or mask and ground truth do not agree on whether there is a target. The message names the sample and the
+        remedy.
     """
-    image, question, box, points = read_task(row, where)
+    image, question, truth = read_task(row, where)
     info, name = _identify(row, where)
     try:
         mask = decode_mask(row["masks"][0]["bytes"], f"{name}, mask")
@@ -218,11 +263,20 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
             f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.shape[1]} x {image.shape[0]}; "
             "export both at one size"
         )
-    if not mask.any():
-        raise SampleError(f"{name}: the mask is empty; leave the sample out or give it a mask")
+    if not mask.any() and truth is not None:
+        raise SampleError(
+            f"{name}: the mask is empty but the ground truth has a box; give it a mask, or write null for bbox_2d and "
+            "point_2d if the image does not show the target"
+        )
+    if mask.any() and truth is None:
+        raise SampleError(
+            f"{name}: the ground truth says that there is no target but the mask marks {int(mask.sum())} pixels; write "
+            "its box and points, or empty the mask"
+        )
     if mark := find_mark(info.get("trace") or ""):
         raise SampleError(f"{name}: the trace holds {mark}, which a model would learn to write; leave it out")
-    keep = ("supercategory", "category", "modality", "group", "trace")
+    box, points = truth or (None, None)
+    keep = ("supercategory", "category", "modality", "group", "trace", "absent")
     return Sample(
         str(info.get("id") or where),
         question,

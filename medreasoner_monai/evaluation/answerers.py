@@ -15,7 +15,7 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.reasoners.consensus import answer_by_consensus
 from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner, Sampler
-from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer
+from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
 from medreasoner_monai.task.answer_lenient import reader
 from medreasoner_monai.task.geometry import Box, Frame, Points
 
@@ -93,7 +93,7 @@ class ConsensusAnswerer:
     def digest(self) -> str:
         """The reasoner's, and how answers are drawn."""
         return object_digest(
-            [self.reasoner.digest, "consensus", 1, self.count, self.temperature, self.seed, self.threshold]
+            [self.reasoner.digest, "consensus", 2, self.count, self.temperature, self.seed, self.threshold]
         )
 
     @property
@@ -118,7 +118,10 @@ class ConsensusAnswerer:
 
 
 class Truth:
-    """Answers with the true box and points: what the segmenters make of them is their ceiling."""
+    """Answers with the true box and points: what the segmenters make of them is their ceiling.
+
+    Where the image does not show the target it says so.
+    """
 
     name = "truth"
     digest = object_digest(["truth", 1])
@@ -126,7 +129,10 @@ class Truth:
 
     def answer(self, samples: Sequence[Sample]) -> list[Reading]:
         """The truth."""
-        return [_reading(Grounding(s.trace, s.box, s.points), s.frame) for s in samples]
+        return [
+            _reading(Grounding(s.trace, *s.truth) if s.truth else NoAnswer(Reason.NOTHING_FOUND, s.trace), s.frame)
+            for s in samples
+        ]
 
 
 class CentreBox:

@@ -5,6 +5,7 @@ Work is done in shards of one batch; a finished shard is a file, so a killed eva
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import Answerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.sides import target_midline
 from medreasoner_monai.evaluation.surface import borders, overlap
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.progress import ProgressReporter
@@ -84,8 +86,14 @@ def evaluate(
         else:
             missing = True
             continue
-        watch.step(len(records), max(total, len(records)), box_iou=float(np.mean([r.box_iou for r in records])))
+        watch.step(len(records), max(total, len(records)), **_running(records))
     return None if missing else records
+
+
+def _running(records: Sequence[Record]) -> dict[str, float]:
+    """The mean box IoU so far, over targets that are there."""
+    present = [r.box_iou for r in records if r.present]
+    return {"box_iou": float(np.mean(present))} if present else {}
 
 
 def evaluate_batch(
@@ -96,7 +104,7 @@ def evaluate_batch(
     done: list[Record] = []
     for start in range(0, len(pairs), _AHEAD):
         group = pairs[start : start + _AHEAD]
-        shown = [s.image for s, r in group if isinstance(r.answer, Grounding)]
+        shown = [s.image for s, r in group if s.present and isinstance(r.answer, Grounding)]
         for embeddings in segmenters.values():
             embeddings.ahead(shown)
         done += [_score(s, r, segmenters, surface) for s, r in group]
@@ -114,11 +122,16 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
         "text": reading.text,
         "seconds": round(reading.seconds, 4),
         "confidence": None if reading.confidence is None else round(reading.confidence, 5),
+        "present": sample.present,
+        "absent": sample.absent,
+        "picture": hashlib.sha256(sample.image.tobytes()).hexdigest()[:16],
+        "truth": None if sample.box is None else [round(v, 3) for v in sample.box.xyxy],
+        "midline": target_midline(sample),
     }
     if not isinstance(answer, Grounding):
         nothing = np.zeros_like(sample.mask)
         missed = {f"{n}/{kind}": nothing for n, e in segmenters.items() for kind in e.segmenter.prompt_kinds}
-        dice, more = _agreement(missed, sample, surface)
+        dice, more = _agreement(missed, sample, surface) if sample.present else ({}, {})
         return Record(
             **about,
             answered=False,
@@ -131,9 +144,14 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
             masks=dice,
             more=more,
         )
-    voters = reading.votes or (answer,)
-    masks = {f"{n}/{k}": m for n, e in segmenters.items() for k, m in segment(e, sample.image, voters).items()}
-    dice, more = _agreement(masks, sample, surface)
+    iou, point_dice, dice, more = 0.0, 0.0, {}, {}
+    if sample.truth is not None:
+        box, points = sample.truth
+        iou = float(g.box_iou(answer.box.xyxy, box.xyxy)[0])
+        point_dice = float(g.circle_dice(answer.points.xy, points.xy)[0])
+        voters = reading.votes or (answer,)
+        masks = {f"{n}/{k}": m for n, e in segmenters.items() for k, m in segment(e, sample.image, voters).items()}
+        dice, more = _agreement(masks, sample, surface)
     return Record(
         **about,
         answered=True,
@@ -141,8 +159,8 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
         trace=answer.trace or "",
         bbox=[round(v, 3) for v in answer.box.xyxy],
         points=[[round(v, 3) for v in p] for p in answer.points.xy],
-        box_iou=float(g.box_iou(answer.box.xyxy, sample.box.xyxy)[0]),
-        point_dice=float(g.circle_dice(answer.points.xy, sample.points.xy)[0]),
+        box_iou=iou,
+        point_dice=point_dice,
         masks=dice,
         more=more,
     )

@@ -39,13 +39,16 @@ class Lens:
 
 @dataclass(frozen=True)
 class Case:
-    """One case. Shapes are in the stored image's pixels; ``…_mask`` are SVG path data, empty where there is none."""
+    """One case. Shapes are in the stored image's pixels; ``…_mask`` are SVG path data, empty where there is none.
+
+    ``truth_box`` is None, and ``truth_points`` is empty, where the image does not show the target.
+    """
 
     record: Record
     picture: str
     width: int
     height: int
-    truth_box: tuple[float, float, float, float]
+    truth_box: tuple[float, float, float, float] | None
     truth_points: Sequence[tuple[float, float]]
     truth_mask: str
     reference: str
@@ -55,17 +58,21 @@ class Case:
 
 
 def choose(records: Sequence[Record], each: int = 3) -> dict[str, list[Record]]:
-    """The best, median, worst and failed cases; the same records give the same choice, in whatever order they come.
+    """Cases of each kind; the same records give the same choice, in whatever order they come.
 
-    Answered cases are ranked by box IoU, then by their masks' Dice, then by id. From the top, from the middle outwards
-    and from the bottom, cases of categories not yet shown in that group come first. Failed cases are those that could
-    not be read: one a reason, the commonest first. No case stands twice.
+    Regions for present targets are ranked by box IoU, then by their masks' Dice, then by id. From the top, from the
+    middle outwards and from the bottom, cases of categories not yet shown in that group come first. False positives are
+    regions given for absent targets, false negatives present targets of which the answer is that there is nothing; one
+    per category first. Failed cases are those that could not be read: one per reason, the commonest first. No case
+    stands twice.
 
     Returns
     -------
-    ``best``, ``median``, ``worst`` and ``failed``; each may hold fewer than ``each``, or none.
+    ``best``, ``median``, ``worst``, ``false_positive``, ``false_negative`` and ``failed``; each may hold fewer than
+    ``each``, or none.
     """
-    ranked = sorted((r for r in records if r.answered), key=lambda r: (-_score(r), -_mask_score(r), r.id))
+    given = (r for r in records if r.answered and r.present)
+    ranked = sorted(given, key=lambda r: (-_score(r), -_mask_score(r), r.id))
     middle = (len(ranked) - 1) / 2
     outwards = [ranked[i] for i in sorted(range(len(ranked)), key=lambda i: (abs(i - middle), i))]
     out: dict[str, list[Record]] = {}
@@ -73,7 +80,12 @@ def choose(records: Sequence[Record], each: int = 3) -> dict[str, list[Record]]:
     for name, order in (("best", ranked), ("median", outwards), ("worst", ranked[::-1])):
         out[name] = _varied([r for r in order if r.id not in taken], lambda r: r.category, each)
         taken |= {r.id for r in out[name]}
-    failed = sorted((r for r in records if not r.answered), key=lambda r: r.id)
+    by_id = sorted(records, key=lambda r: r.id)
+    alarms = [r for r in by_id if r.answered and not r.present]
+    missed = [r for r in by_id if r.said_nothing and r.present]
+    for name, order in (("false_positive", alarms), ("false_negative", missed)):
+        out[name] = _varied(order, lambda r: r.category, each)
+    failed = [r for r in by_id if r.unreadable]
     often = Counter(r.reason for r in failed)
     failed.sort(key=lambda r: (-often[r.reason], r.reason))
     out["failed"] = _varied(failed, lambda r: r.reason, each)
@@ -168,8 +180,8 @@ def _case(record: Record, sample: Sample, segmenter: Segmenter[Any] | None, mask
         picture=picture(Image.fromarray(sample.image)),
         width=sample.frame.width,
         height=sample.frame.height,
-        truth_box=sample.box.xyxy,
-        truth_points=sample.points.xy,
+        truth_box=None if sample.box is None else sample.box.xyxy,
+        truth_points=() if sample.points is None else sample.points.xy,
         truth_mask=outline(sample.mask),
         reference=sample.trace,
         answer_mask="" if mask is None else outline(mask),
@@ -179,8 +191,14 @@ def _case(record: Record, sample: Sample, segmenter: Segmenter[Any] | None, mask
 
 
 def lens(sample: Sample, answer: Sequence[float] | None) -> Lens | None:
-    """Where to look closer; None where truth and answer fill enough of the picture to be seen as they are."""
-    boxes = np.array([sample.box.xyxy, *([answer] if answer else [])], dtype=float)
+    """Where to look closer; None where truth and answer fill enough of the picture to be seen as they are.
+
+    None, too, where there is neither: nothing was to be found, and nothing was.
+    """
+    shown = [*([sample.box.xyxy] if sample.box else []), *([answer] if answer else [])]
+    if not shown:
+        return None
+    boxes = np.array(shown, dtype=float)
     (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     frame = sample.frame
     if max(right - left, bottom - top) > _SMALL * min(frame.width, frame.height):

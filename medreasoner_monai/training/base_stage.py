@@ -16,7 +16,7 @@ from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.reasoners.folder import check_folder, folder_digest, load_processor, write_note
 from medreasoner_monai.reasoners.starter import build
-from medreasoner_monai.task.answer import render
+from medreasoner_monai.training.dataset import answer_text
 from medreasoner_monai.training.finish import keep
 from medreasoner_monai.training.launch import METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
@@ -114,6 +114,6 @@ def texts(split: Path) -> list[str]:
     """Everything a starter's tokenizer is to know: questions, traces and answers of a split."""
     found = []
     for where, row in schema.read_rows(split):
-        _, question, box, points = schema.read_task(row, where)
-        found.append(f"{question}\n{render(row['extra_info']['trace'], box, points)}")
+        _, question, truth = schema.read_task(row, where)
+        found.append(f"{question}\n{answer_text(row['extra_info']['trace'], truth)}")
     return found

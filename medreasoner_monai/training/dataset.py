@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from medreasoner_monai.data.schema import SCHEMA, read_task, truth_json
+from medreasoner_monai.data.schema import SCHEMA, Truth, read_task, truth_json
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
-from medreasoner_monai.task.answer import render
+from medreasoner_monai.task.answer import render, render_nothing
 from medreasoner_monai.task.geometry import Box, Frame, Points, convert
 from medreasoner_monai.task.prompts import Template
 
@@ -30,30 +30,36 @@ def training_row(row: dict[str, Any], processor: Any, prompt: Template, *, answe
     """A row of a split as a row for the trainers.
 
     ``prompt`` and ``completion`` (if ``answered``) are conversations, ``images`` holds one RGB picture that
-    the processor brings to the model's frame (most are in it already), ``ground_truth`` is JSON in that frame.
+    the processor brings to the model's frame (most are in it already), ``ground_truth`` is JSON in that frame. Where
+    the image does not show the target, the completion says so, and the ground truth is null.
     """
     info = row["extra_info"]
-    image, question, stored_box, stored_points = read_task(row, "training split")
-    seen = seen_frame(processor, stored_box.frame)
+    image, question, stored = read_task(row, "training split")
+    seen = seen_frame(processor, Frame(image.shape[1], image.shape[0], "stored"))
     # The processor resizes what it gets: a long thin picture a second time, to yet another frame.
     settled = seen_frame(processor, seen) == seen
     shown = model_picture(image, seen) if settled else Image.fromarray(as_rgb(image))
-    box, points = convert(stored_box, seen), convert(stored_points, seen)
+    truth = None if stored is None else (convert(stored[0], seen), convert(stored[1], seen))
     made = {
         "prompt": prompt.plain(question),
         "images": [shown],
-        "ground_truth": truth_json(box, points),
+        "ground_truth": truth_json(truth),
         "frame_width": seen.width,
         "frame_height": seen.height,
         "id": info["id"],
     }
     if answered:
-        answer = render(info["trace"] if prompt.think else None, box, points)
+        answer = answer_text(info["trace"] if prompt.think else None, truth)
         made["completion"] = [{"role": "assistant", "content": answer}]
     return made
 
 
-def row_truth(row: dict[str, Any]) -> tuple[Box, Points] | None:
+def answer_text(trace: str | None, truth: Truth | None) -> str:
+    """The completion to learn: with the true region, or saying that there is nothing to find."""
+    return render_nothing(trace) if truth is None else render(trace, *truth)
+
+
+def row_truth(row: dict[str, Any]) -> Truth | None:
     """Box and points of a training row, in the model's frame.
 
     None where there is nothing to find, or the target has no area in whole pixels of that frame.

@@ -16,9 +16,8 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl.data_utils import prepare_multimodal_messages
 
-from medreasoner_monai.task.answer import render
 from medreasoner_monai.training.alarms import Alarm, write_alarms
-from medreasoner_monai.training.dataset import row_truth
+from medreasoner_monai.training.dataset import answer_text, row_truth
 from medreasoner_monai.training.follow import PICTURE_ALARMS
 
 KIND = "image_dropped"
@@ -113,8 +112,7 @@ def _inputs(processor: Any, row: dict[str, Any], images: Sequence[Image.Image]) 
 
 
 def _answer(row: dict[str, Any]) -> str:
-    truth = row_truth(row)
-    return "" if truth is None else render(None, *truth)
+    return answer_text(None, row_truth(row))
 
 
 def _tokens(model: Any, processor: Any, row: dict[str, Any], inputs: Any) -> list[str]:

@@ -100,7 +100,9 @@ def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequen
         grids = inputs["image_grid_thw"]
         patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
         for sample, frame, grid, pixels in zip(part, frames, grids, patches, strict=True):
-            box, points = convert(sample.box, frame), convert(sample.points, frame)
+            if sample.truth is None:
+                raise ValueError(f"sample {sample.id} has no target to look for")
+            box, points = convert(sample.truth[0], frame), convert(sample.truth[1], frame)
             values = torch.tensor([*box.xyxy, *points.first, *points.second])
             out.append(
                 {
@@ -138,7 +140,8 @@ def train(job: dict[str, Any]) -> None:
     gpu = torch.cuda.is_available()
     processor = load_processor(Path(job["model"]))
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(job["model"], local_files_only=True, dtype=torch.float32)
-    samples = list(read_split(Path(job["train"])))
+    # What is not there covers nothing and has no numbers to ask for.
+    samples = [s for s in read_split(Path(job["train"])) if s.present]
     names = sorted({s.category for s in samples})
     data = targets(samples, processor, settings["cells"], names)
     torch.manual_seed(settings["seed"])

@@ -25,7 +25,7 @@ from medreasoner_monai.data.schema import (
     write_split,
 )
 from medreasoner_monai.errors import InputError
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 FRAME_AREA = (40, 60)
 
@@ -84,7 +84,11 @@ def test_mask_in_colour_is_foreground_where_any_channel_is() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"masks": pictures(np.zeros(FRAME_AREA, dtype=bool))}, "the mask is empty"),
+        ({"masks": pictures(np.zeros(FRAME_AREA, dtype=bool))}, "the mask is empty but the ground truth has a box"),
+        ({"reward_model": truth(None, None)}, "no target but the mask marks 384 pixels"),
+        ({"reward_model": truth(None)}, "box or points malformed"),
+        ({"reward_model": truth([1, 2, 30, 30], None)}, "box or points malformed"),
+        ({"extra_info": {"id": "s1", "absent": "removed"}}, "the target is absent .'removed'. but the row has a box"),
         ({"prompt": [{"role": "user", "content": " \n"}]}, "the question is empty"),
         ({"prompt": [{"role": "user", "content": "<image>"}]}, "the question is empty"),
         ({"prompt": [{"role": "user", "content": "Which <|im_end|> part?"}]}, "the question holds .*im_end"),
@@ -111,6 +115,28 @@ def test_bad_row_is_refused_with_its_name_and_the_reason(changes: dict[str, Any]
     with pytest.raises(SampleError, match=said) as caught:
         from_row(row(**changes), "a.parquet row 3")
     assert str(caught.value).startswith("a.parquet row 3, sample s1")
+
+
+def test_sample_without_its_target_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_split(tmp_path / "train.parquet", [absent_sample(3), sample(4)])
+    absent, present = read_split(tmp_path / "train.parquet")
+    assert (absent.present, absent.box, absent.points, absent.absent) == (False, None, None, "removed")
+    assert not absent.mask.any() and (absent.frame.width, absent.frame.height) == (60, 40)
+    assert present.present and present.absent == ""
+    stored = pq.read_table(tmp_path / "train.parquet").to_pylist()[0]
+    assert json.loads(stored["reward_model"]["ground_truth"]) == {"bbox_2d": None, "point_2d": None}
+
+
+def test_absent_target_needs_no_kind() -> None:
+    empty = {"masks": pictures(np.zeros(FRAME_AREA, dtype=bool)), "reward_model": truth(None, None)}
+    read = from_row(row(**empty), "r")
+    assert not read.present and read.absent == ""
+
+
+@pytest.mark.parametrize("changes", [{"box": None}, {"points": None}, {"mask": np.zeros(FRAME_AREA, bool)}])
+def test_sample_agrees_with_itself_on_whether_there_is_a_target(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="sample s1: mask, box and points"):
+        sample(1, **changes)
 
 
 def test_row_without_an_id_is_named_by_its_place() -> None:

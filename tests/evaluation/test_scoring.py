@@ -9,9 +9,10 @@ import pytest
 
 from medreasoner_monai.data.schema import Sample, read_split, write_split
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.evaluation.answerers import ModelAnswerer
+from medreasoner_monai.evaluation.answerers import ModelAnswerer, Truth
 from medreasoner_monai.evaluation.embeddings import Embeddings
-from medreasoner_monai.evaluation.scoring import evaluate
+from medreasoner_monai.evaluation.records import read_records, write_records
+from medreasoner_monai.evaluation.scoring import evaluate, evaluate_batch
 from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.baselines import WholeBox
@@ -19,7 +20,7 @@ from medreasoner_monai.segmenters.protocol import Mask, Prompt
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason
 from medreasoner_monai.task.geometry import Frame
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 SEGMENTERS = {"box": Embeddings(build("box"))}
 
@@ -40,7 +41,7 @@ class Truthful:
         return [self._one(self.truth[q]) for q in questions]
 
     def _one(self, s: Sample) -> Reading:
-        answer = NoAnswer(Reason.NOT_JSON) if s.id in self.mute else Grounding("why", s.box, s.points)
+        answer = NoAnswer(Reason.NOT_JSON) if s.id in self.mute or not s.truth else Grounding("why", *s.truth)
         return Reading(answer, "text", s.frame, 0.01)
 
 
@@ -53,6 +54,25 @@ def split(tmp_path: Path) -> Path:
 @pytest.fixture
 def samples(split: Path) -> list[Sample]:
     return list(read_split(split))
+
+
+def test_region_for_an_absent_target_overlaps_nothing(tmp_path: Path) -> None:
+    shown, absent = sample(0), absent_sample(1)
+    told = ModelAnswerer(Truthful([shown, sample(1, question=absent.question)]))
+    answered, wrong = evaluate_batch(told, [shown, absent], SEGMENTERS, surface=True)
+    silent, right = evaluate_batch(Truth(), [shown, absent], SEGMENTERS)
+    assert (answered.present, answered.box_iou, set(answered.masks)) == (
+        True,
+        1.0,
+        {"box/points", "box/box", "box/both"},
+    )
+    for record, said in ((wrong, True), (right, False)):
+        assert (record.present, record.answered, record.box_iou, record.point_dice) == (False, said, 0.0, 0.0)
+        assert record.masks == record.more == {}
+    assert right.reason == Reason.NOTHING_FOUND and silent.box_iou == 1.0
+    # The first row has no masks, the second has.
+    write_records(tmp_path / "samples.parquet", [wrong, answered])
+    assert read_records(tmp_path / "samples.parquet") == [wrong, answered]
 
 
 def test_truth_scores_one_everywhere(samples: list[Sample], tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.gallery import WIDTH, choose, lens, make_cases, outline, picture
 from medreasoner_monai.report.inputs import ReportInputs
+from medreasoner_monai.task.answer import Reason
+from tests.samples import absent_sample
 
 
 def record(name: str, iou: float, *, category: str = "", answered: bool = True, reason: str = "") -> Record:
@@ -29,7 +31,33 @@ def ids(chosen: dict[str, list[Record]]) -> dict[str, str]:
 def test_best_median_worst_and_failed() -> None:
     records = [record(f"{n}", n / 10) for n in range(1, 10)]
     records += [record("x", 0, answered=False, reason="r"), record("y", 0, answered=False, reason="s")]
-    assert ids(choose(records, each=2)) == {"best": "9 8", "median": "5 6", "worst": "1 2", "failed": "x y"}
+    assert ids(choose(records, each=2)) == {
+        "best": "9 8",
+        "median": "5 6",
+        "worst": "1 2",
+        "false_positive": "",
+        "false_negative": "",
+        "failed": "x y",
+    }
+
+
+def test_a_mistake_about_presence_is_no_unreadable_answer() -> None:
+    nothing = Reason.NOTHING_FOUND.value
+    records = [
+        record("given", 0.4),
+        record("missed", 0, answered=False, reason=nothing),
+        replace(record("alarm", 0), present=False),
+        replace(record("right", 0, answered=False, reason=nothing), present=False),
+        replace(record("mute", 0, answered=False, reason="r"), present=False),
+    ]
+    assert ids(choose(records)) == {
+        "best": "given",
+        "median": "",
+        "worst": "",
+        "false_positive": "alarm",
+        "false_negative": "missed",
+        "failed": "mute",
+    }
 
 
 def test_the_order_of_the_records_does_not_matter() -> None:
@@ -62,6 +90,13 @@ def test_the_answered_mask_is_drawn_where_its_segmenter_is_known(inputs: ReportI
     assert all(case.answer_mask == "" and case.truth_mask for case in drawn["failed"])
     elsewhere = make_cases(chosen, split, "unheard-of/both")
     assert all(case.answer_mask == "" for case in elsewhere["best"])
+
+
+def test_nothing_is_drawn_where_the_target_is_absent(tmp_path: Path) -> None:
+    write_split(tmp_path / "test.parquet", [absent_sample(0)])
+    (case,) = make_cases({"failed": [record("s0", 0, answered=False)]}, tmp_path / "test.parquet", None)["failed"]
+    assert (case.truth_box, case.truth_points, case.truth_mask, case.lens) == (None, (), "", None)
+    assert (case.width, case.height) == (60, 40)
 
 
 def test_outline_runs_along_pixel_borders_and_is_closed_at_the_edge() -> None:

@@ -13,12 +13,12 @@ from PIL import Image
 
 from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.reasoners.folder import load_processor
-from medreasoner_monai.task.answer import Grounding, parse
+from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason, parse
 from medreasoner_monai.task.keypoints import key_points, mask_box
 from medreasoner_monai.task.prompts import template
 from medreasoner_monai.training import dataset
 from medreasoner_monai.training.dataset import training_set
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 SAMPLES = [sample(n) for n in range(6)]
 
@@ -67,6 +67,20 @@ def test_the_completion_is_the_answer_to_learn(split: Path, processor: Any) -> N
     assert isinstance(answer, Grounding)
     assert answer.trace == "It is bright."
     assert row["prompt"][0]["content"].endswith(SAMPLES[1].question)
+
+
+@pytest.mark.parametrize(("name", "trace"), [("brief", "No spleen."), ("direct", "")])
+def test_where_the_target_is_absent_the_completion_says_so(
+    tmp_path: Path, processor: Any, name: str, trace: str
+) -> None:
+    write_split(tmp_path / "train.parquet", [absent_sample(trace="No spleen.")])
+    row = training_set(tmp_path / "train.parquet", processor, template(name))[0]
+
+    answer = parse(row["completion"][0]["content"], row_frame(row), think=template(name).think)
+    assert answer == NoAnswer(Reason.NOTHING_FOUND, trace)
+    assert json.loads(row["ground_truth"]) == {"bbox_2d": None, "point_2d": None}
+    assert dataset.row_truth(row) is None
+    assert (row["frame_width"], row["frame_height"]) == (84, 56)
 
 
 def row_frame(row: dict[str, Any]) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medreasoner_monai.data.questioning import phantom_samples
 from medreasoner_monai.data.schema import Sample, write_split
-from medreasoner_monai.data.sources import phantom_samples
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.inputs import Evaluated, ReportInputs
 from medreasoner_monai.task.answer import Reason

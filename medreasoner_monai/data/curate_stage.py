@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medreasoner_monai.data.questioning import phantom_samples
 from medreasoner_monai.data.schema import Sample, read_ids, write_split
-from medreasoner_monai.data.sources import Ids, Reject, parquet_samples, phantom_samples
+from medreasoner_monai.data.sources import Ids, Reject, parquet_samples
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, write_json
 from medreasoner_monai.pipeline.artifacts import Artifact
@@ -29,8 +30,8 @@ REJECTS = "rejects.parquet"
 STAGE = Stage(
     "curate",
     "dataset",
-    version=1,
-    code=("data.sources", "data.schema"),
+    version=2,
+    code=("data.sources", "data.questioning", "data.schema"),
     libraries=("numpy", "pillow", "pyarrow", "opencv-python-headless"),
 )
 SYNTHETIC = (
@@ -100,6 +101,7 @@ def _samples(source: PhantomSource | ParquetSource, split: str, ids: Ids) -> Ite
             per_phantom=source.questions_per_phantom,
             seed=source.seed,
             categories=source.categories,
+            absent_share=source.absent_share,
             workers=min(os.cpu_count() or 1, 8),
         )
     path: Path | None = getattr(source, split)
@@ -128,6 +130,7 @@ class _Tally:
         self.groups: set[str] = set()
         self.counts: dict[str, Counter[str]] = {n: Counter() for n in ("category", "supercategory", "modality")}
         self.samples = 0
+        self.absent: Counter[str] = Counter()
 
     def count(self, stream: Iterable[Sample | Reject]) -> Iterator[Sample]:
         for item in stream:
@@ -136,6 +139,8 @@ class _Tally:
                 continue
             self.samples += 1
             self.groups.add(item.group or item.id)
+            if not item.present:
+                self.absent[item.absent or "unspecified"] += 1
             for name, counter in self.counts.items():
                 counter[getattr(item, name)] += 1
             if self.samples % 16 == 0 or self.samples == self.total:
@@ -145,7 +150,8 @@ class _Tally:
     def facts(self) -> dict[str, Any]:
         names = {"category": "categories", "supercategory": "supercategories", "modality": "modalities"}
         counts = {names[n]: dict(sorted(c.items())) for n, c in self.counts.items()}
-        return {"samples": self.samples, "groups": len(self.groups), **counts}
+        absent = {"absent": dict(sorted(self.absent.items()))} if self.absent else {}
+        return {"samples": self.samples, "groups": len(self.groups), **counts, **absent}
 
 
 def _digest(path: Path) -> str:

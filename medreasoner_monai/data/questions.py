@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from medreasoner_monai.data.phantoms import Phantom
-from medreasoner_monai.data.traces import write_trace
+from medreasoner_monai.data.traces import write_absent_trace, write_trace
 from medreasoner_monai.errors import InputError, nearest
 
 WORDINGS: dict[str, tuple[str, ...]] = {
@@ -177,11 +177,41 @@ def ask(
     if category not in phantom.masks:
         shown = ", ".join(phantom.masks) or "nothing"
         raise InputError(f"This {phantom.view} shows {shown}, not {category!r}.{nearest(category, phantom.masks)}")
+    question = _word(category, rng)
+    return question, write_trace(phantom, category, rng, box or _box_of(phantom.masks[category]))
+
+
+def ask_in_vain(phantom: Phantom, category: str, rng: np.random.Generator) -> tuple[str, str]:
+    """Ask about a structure that the picture does not show, in the words that are used where it does.
+
+    Parameters
+    ----------
+    phantom : Phantom
+        The picture.
+    category : str
+        The target, of which nothing is in the picture.
+    rng : numpy.random.Generator
+        Chooses the wording and the trace's pattern.
+
+    Returns
+    -------
+    question, trace : str
+
+    Raises
+    ------
+    InputError
+        If the picture shows any of the category, or no wording exists for it.
+    """
+    if phantom.shows(category):
+        raise InputError(f"This {phantom.view} shows {category!r}, or a part of it; ask for something else.")
+    return _word(category, rng), write_absent_trace(phantom, category, rng)
+
+
+def _word(category: str, rng: np.random.Generator) -> str:
     if category not in WORDINGS:
         raise InputError(f"No question is written for {category!r}; expected one of {', '.join(WORDINGS)}.")
     wordings = WORDINGS[category]
-    question = wordings[int(rng.integers(len(wordings)))]
-    return question, write_trace(phantom, category, rng, box or _box_of(phantom.masks[category]))
+    return wordings[int(rng.integers(len(wordings)))]
 
 
 def _box_of(mask: np.ndarray) -> tuple[float, float, float, float]:

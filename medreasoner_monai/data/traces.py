@@ -19,6 +19,32 @@ _PATTERNS = (
 )
 
 
+_ABSENT = (
+    "The {view} shows the {site}. No area fits the {name}.",
+    "In this {view} the {site} is shown. No area fits the {name}.",
+    "Look over the {view} of the {site}. No area fits the {name}.",
+)
+"""Each begins as one of the patterns above does and leaves it at one word: whether there is a target is then decided by
+one next word, yes or no. A beginning of its own would be as likely as a third of those with a target, and a greedy
+answer would find nothing at a probability of one in four."""
+
+
+def write_absent_trace(phantom: Phantom, category: str, rng: np.random.Generator) -> str:
+    """Say what the picture shows, and that the target is not in it: two short sentences, the name last.
+
+    Parameters
+    ----------
+    phantom : Phantom
+        The picture.
+    category : str
+        What is asked for.
+    rng : numpy.random.Generator
+        Chooses the sentence pattern.
+    """
+    pattern = _ABSENT[int(rng.integers(len(_ABSENT)))]
+    return pattern.format(view=phantom.view.split(",")[0], site=phantom.site, name=category)
+
+
 def write_trace(
     phantom: Phantom, category: str, rng: np.random.Generator, box: tuple[float, float, float, float]
 ) -> str:

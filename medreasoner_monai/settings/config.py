@@ -26,6 +26,12 @@ class PhantomSource(Section):
     val: int = Field(120, ge=0)
     test: int = Field(360, ge=0)
     questions_per_phantom: int = Field(2, ge=1)
+    absent_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="of the questions, for a target that is not in the picture (see docs/training.md)",
+    )
     seed: int = Field(0, ge=0)
 
 

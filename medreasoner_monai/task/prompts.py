@@ -17,7 +17,8 @@ _FULL = (
     "You localise the region of a medical image that answers a clinical question. First reason about what the image "
     "shows, between <think> and </think>. Then give the region between <answer> and </answer> as a JSON object with "
     'the keys "bbox" ([x1, y1, x2, y2], the smallest box around the region), "points_1" and "points_2" ([x, y] each, '
-    "two points well inside the region and apart from each other), in pixels of the image. "
+    "two points well inside the region and apart from each other), in pixels of the image. If the image does not show "
+    "what the question asks for, say so in your reasoning and give null for all three keys. "
     'Example: <think>...</think><answer>{"bbox": [12, 30, 96, 88], "points_1": [35, 52], "points_2": [70, 61]}'
     "</answer>"
 )
@@ -25,7 +26,8 @@ _DIRECT = (
     "You localise the region of a medical image that answers a clinical question. Give the region between <answer> and "
     '</answer> as a JSON object with the keys "bbox" ([x1, y1, x2, y2], the smallest box around the region), '
     '"points_1" and "points_2" ([x, y] each, two points well inside the region and apart from each other), in pixels '
-    'of the image. Example: <answer>{"bbox": [12, 30, 96, 88], "points_1": [35, 52], "points_2": [70, 61]}</answer>'
+    "of the image. If the image does not show what the question asks for, give null for all three keys. "
+    'Example: <answer>{"bbox": [12, 30, 96, 88], "points_1": [35, 52], "points_2": [70, 61]}</answer>'
 )
 
 
@@ -72,9 +74,10 @@ class Template:
 TEMPLATES = {
     t.name: t
     for t in (
-        Template("think", 1, _FULL, "{question}", think=True),
-        Template("direct", 1, _DIRECT, "{question}", think=False),
-        # For a model trained from nothing on this task alone: the format is learnt, so it need not be spelt out.
+        Template("think", 2, _FULL, "{question}", think=True),
+        Template("direct", 2, _DIRECT, "{question}", think=False),
+        # For a model trained from nothing on this task alone: the format, and how to say that a target is not in the
+        # picture, are learnt from the answers and need not be spelt out.
         Template("brief", 1, "", "{question}", think=True),
     )
 }

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from medreasoner_monai.training.history import ENOUGH, WINDOW, History, Limits, Row, Rule
-from medreasoner_monai.training.rows import NOT_FINITE
+from medreasoner_monai.training.rows import NOT_FINITE, number
 
 ROLLOUTS = "completions/mean_length"
 """All rows of rollouts have it, and no others."""
@@ -39,6 +39,12 @@ def broken(row: Row) -> list[str]:
     """The values of a row that were not finite and without which nothing can be learnt."""
     names: Any = row.get(NOT_FINITE)
     return [n for n in names if n in _MATTERS or str(n).startswith("rewards/")] if isinstance(names, list) else []
+
+
+def readable(row: Row) -> bool:
+    """Whether nearly all answers of a round are in the format, with a region or without."""
+    score = number(row.get("rewards/format_answer/mean"))
+    return score is not None and score >= 0.8
 
 
 def collapse_limit(start: float) -> float:
@@ -146,14 +152,26 @@ RULES = (
     unreadable("format_answer", "hardly a completion has an answer block"),
     unreadable("format_think", "hardly a completion has a think block"),
     unreadable("base_keys", "hardly a completion has an answer with its keys"),
-    # The box's overlap earns 0.08 or more as soon as an answer can be read, however wrong it is.
+    # The box's overlap earns 0.08 or more as soon as a region can be read, however wrong it is.
     Rule(
         "format_zero",
         "rewards/bbox_iou/mean",
         below(0.0, 0.01),
+        value=lambda row: None if readable(row) else row.get("rewards/bbox_iou/mean"),
         says=says(
             "No answer of the last rounds could be read: look at the completions for what they lack, and give the cold "
             "start more steps."
+        ),
+    ),
+    Rule(
+        "always_nothing",
+        "rewards/bbox_iou/mean",
+        below(0.02, 0.04),
+        value=lambda row: row.get("rewards/bbox_iou/mean") if readable(row) else None,
+        says=says(
+            "The answers can be read but hardly one has a region (box reward {now:.3f}): the model says that there is "
+            "nothing to find whatever it is asked; lower the share of absent targets in the data, give the cold start "
+            "more steps, and check that most questions have a target."
         ),
     ),
     Rule(

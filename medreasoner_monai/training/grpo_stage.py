@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from medreasoner_monai.errors import StageFailedError
 from medreasoner_monai.pipeline.artifacts import Artifact
@@ -12,6 +14,7 @@ from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import ProgressReporter, pick
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
+from medreasoner_monai.rewards import SUITES
 from medreasoner_monai.training.finish import best_checkpoint, keep
 from medreasoner_monai.training.launch import COMPLETIONS, METRICS, read_rows, run_worker
 from medreasoner_monai.training.track import tracked
@@ -45,6 +48,8 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
             "attention": model.attention,
             "threads": context.threads,
         }
+        if warning := unrewarded_absence(dataset.facts, chosen.rewards.suite):
+            watch.warn(warning)
         with tracked(context, "GRPO", draft, settings, {"dataset": dataset, "start": start}, watch) as run:
 
             def row(values: dict[str, float]) -> None:
@@ -67,6 +72,27 @@ def grpo(context: Context, dataset: Artifact, start: Artifact) -> Artifact:
         inputs={"dataset": dataset, "start": start},
         settings={**chosen.deciding(), "prompt": prompt, "attention": model.attention},
         title="GRPO",
+    )
+
+
+def unrewarded_absence(facts: Mapping[str, Any], name: str) -> str | None:
+    """What is wrong with learning from absent targets by a suite that pays nothing for finding none; None if nothing.
+
+    Parameters
+    ----------
+    facts:
+        The dataset artifact's.
+    name:
+        The reward suite's.
+    """
+    counts: Mapping[str, Any] = (facts.get("splits") or {}).get("train") or {}
+    absent, all_of_them = sum((counts.get("absent") or {}).values()), counts.get("samples")
+    if not absent or "abstention" in SUITES[name].terms:
+        return None
+    return (
+        f"{absent} of {all_of_them} training questions have no target in their picture, and the rewards {name!r} pay "
+        "as much for a region there as for the right answer: the model will unlearn to say that there is nothing; set "
+        "grpo.rewards.suite to 'abstain'"
     )
 
 

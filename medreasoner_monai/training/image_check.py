@@ -150,12 +150,17 @@ class PictureCheck(TrainerCallback):
         self.path = folder / PICTURE_ALARMS
         self.data, self.processor, self.rows = data, processor, rows
 
+    def _chosen(self) -> list[dict[str, Any]]:
+        """The first rows with a target, as far as there are any nearby: a model shows that it looks in its numbers."""
+        near = [self.data[n] for n in range(min(8 * self.rows, len(self.data)))]
+        return sorted(near, key=lambda row: row_truth(row) is None)[: self.rows]
+
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Look."""
         found = check_pictures(
             model,
             self.processor,
-            [self.data[n] for n in range(min(self.rows, len(self.data)))],
+            self._chosen(),
             limit=getattr(args, "max_length", None) or getattr(args, "vllm_max_model_length", None),
             completion=getattr(args, "max_completion_length", None) or 0,
             device=args.device,

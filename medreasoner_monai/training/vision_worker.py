@@ -56,6 +56,7 @@ class TowerWithHeads(nn.Module):
         cover: Tensor,
         numbers: Tensor,
         category: Tensor,
+        present: Tensor,
         picture: Tensor,
     ) -> dict[str, Tensor]:
         """Loss over T image tokens of B pictures.
@@ -66,8 +67,9 @@ class TowerWithHeads(nn.Module):
             ``(T, cells * cells)``, the share of each cell that the target covers.
         numbers:
             ``(B, NUMBERS * 2 * WAVELENGTHS)``, the codes of the target's box and points.
-        category, picture:
-            ``(B,)`` what is asked about, and ``(T,)`` which picture a token belongs to.
+        category, present, picture:
+            ``(B,)`` what is asked about, ``(B,)`` whether it is there, 0 or 1, and ``(T,)`` which picture a token
+            belongs to. Of what is not there only the cover is asked, which is none.
         """
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
         everywhere = torch.arange(len(tokens), device=tokens.device)
@@ -81,8 +83,10 @@ class TowerWithHeads(nn.Module):
         # The numbers are asked of the tokens that see the target, by how much they see of it.
         seen = cover.mean(1)
         seen = seen / zeros.index_add(0, picture, seen)[picture].clamp_min(EPSILON)
-        offset = ((self.numbers(tokens) - numbers[picture]).pow(2).mean(1) * seen).sum() / len(category)
-        loss = 2 * F.binary_cross_entropy_with_logits(logits, cover) + (1 - dice).mean() + 4 * offset
+        there = present.sum().clamp_min(1)
+        offset = ((self.numbers(tokens) - numbers[picture]).pow(2).mean(1) * seen).sum() / there
+        loss = 2 * F.binary_cross_entropy_with_logits(logits, cover)
+        loss = loss + ((1 - dice) * present).sum() / there + 4 * offset
         return {"loss": loss}
 
 
@@ -100,10 +104,10 @@ def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequen
         grids = inputs["image_grid_thw"]
         patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
         for sample, frame, grid, pixels in zip(part, frames, grids, patches, strict=True):
-            if sample.truth is None:
-                raise ValueError(f"sample {sample.id} has no target to look for")
-            box, points = convert(sample.truth[0], frame), convert(sample.truth[1], frame)
-            values = torch.tensor([*box.xyxy, *points.first, *points.second])
+            values = torch.zeros(NUMBERS)
+            if sample.truth is not None:
+                box, points = convert(sample.truth[0], frame), convert(sample.truth[1], frame)
+                values = torch.tensor([*box.xyxy, *points.first, *points.second])
             out.append(
                 {
                     "pixel_values": pixels,
@@ -111,6 +115,7 @@ def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequen
                     "cover": cover(sample, int(grid[1]) // images.merge_size, int(grid[2]) // images.merge_size, cells),
                     "numbers": number_code(values, side=side, shortest=24, count=WAVELENGTHS).flatten(),
                     "category": names.index(sample.category),
+                    "present": float(sample.present),
                 }
             )
     return out
@@ -130,6 +135,7 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         **{n: torch.cat([i[n] for i in items]) for n in ("pixel_values", "image_grid_thw", "cover")},
         "numbers": torch.stack([i["numbers"] for i in items]),
         "category": torch.tensor([i["category"] for i in items]),
+        "present": torch.tensor([i["present"] for i in items]),
         "picture": torch.repeat_interleave(torch.arange(len(items)), lengths),
     }
 
@@ -140,8 +146,7 @@ def train(job: dict[str, Any]) -> None:
     gpu = torch.cuda.is_available()
     processor = load_processor(Path(job["model"]))
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(job["model"], local_files_only=True, dtype=torch.float32)
-    # What is not there covers nothing and has no numbers to ask for.
-    samples = [s for s in read_split(Path(job["train"])) if s.present]
+    samples = list(read_split(Path(job["train"])))
     names = sorted({s.category for s in samples})
     data = targets(samples, processor, settings["cells"], names)
     torch.manual_seed(settings["seed"])

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from medreasoner_monai.data.curate_stage import REJECTS, SPLITS, SYNTHETIC, curate_into
+from medreasoner_monai.data.questioning import phantom_samples
 from medreasoner_monai.data.schema import SCHEMA, Sample, read_split, to_row, write_split
-from medreasoner_monai.data.sources import phantom_samples
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.pipeline.store import Draft
 from medreasoner_monai.settings.config import ParquetSource, PhantomSource
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 SITES = ("chest_xray", "brain_mr")
 
@@ -80,6 +80,30 @@ def test_facts_count_what_is_there(tmp_path: Path, draft: Draft) -> None:
     facts = draft.facts["splits"]["test"]
     assert facts["samples"] == 4 and facts["groups"] == 2 and facts["categories"] == {"liver": 2, "spleen": 2}
     assert draft.facts["synthetic"] is False
+
+
+def test_facts_count_the_questions_without_a_target(tmp_path: Path, draft: Draft) -> None:
+    given = source(tmp_path)
+    write_split(given.test, [sample(100), absent_sample(101), absent_sample(102), absent_sample(103, absent="")])
+    rows = [to_row(absent_sample(n)) for n in range(3)] + [to_row(sample(3))]
+    rows[1]["masks"] = to_row(sample(1))["masks"]  # marked all the same
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), given.train)
+    curate_into(draft, given, NoProgress())
+    assert draft.facts["splits"]["test"]["absent"] == {"removed": 2, "unspecified": 1}
+    assert draft.facts["splits"]["test"]["samples"] == 4
+    (reject,) = rejects(draft).items()
+    assert reject[0] == "in.parquet row 1" and "says that there is no target but the mask marks" in reject[1]
+    kept = [s for name in ("train", "val") for s in splits(draft)[name]]
+    assert [s.present for s in sorted(kept, key=lambda s: s.id)] == [False, False, True]
+
+
+def test_phantoms_are_asked_in_vain_in_every_split(draft: Draft) -> None:
+    given = PhantomSource(train=40, val=40, test=40, absent_share=0.3, categories=("liver", "left lung", "brain edema"))
+    curate_into(draft, given, NoProgress())
+    for name, samples in splits(draft).items():
+        missing = [s.absent for s in samples if not s.present]
+        assert 4 <= len(missing) <= 20 and all(missing)
+        assert sum(draft.facts["splits"][name]["absent"].values()) == len(missing)
 
 
 def test_split_without_samples_is_refused_with_the_first_reason(tmp_path: Path, draft: Draft) -> None:

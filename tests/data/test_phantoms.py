@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from medreasoner_monai.data.phantoms import SITES, Phantom, render
+from medreasoner_monai.data.phantoms import REMOVABLE, SITES, Phantom, render
 from medreasoner_monai.data.phantoms.canvas import MIN_AREA_FRACTION, Canvas, View
 from medreasoner_monai.data.phantoms.shapes import blob, smooth
 from medreasoner_monai.errors import InputError
@@ -157,3 +157,60 @@ def test_an_unknown_site_is_refused_with_a_hint() -> None:
         render("brain_mri", 0)
     with pytest.raises(InputError, match="zero or more, found -1"):
         render("brain_mr", -1)
+
+
+def outlined(image: np.ndarray, mask: np.ndarray) -> float:
+    """Share of a mask's outline along which the picture changes by over 15 grey values within a few pixels."""
+    whole = mask.astype(np.uint8)
+    wide, narrow = np.ones((5, 5), np.uint8), np.ones((3, 3), np.uint8)
+
+    def beside(ring: np.ndarray) -> np.ndarray:
+        weight = cv2.blur(ring.astype(np.float32), (9, 9))
+        return cv2.blur(image.astype(np.float32) * ring, (9, 9)) / np.maximum(weight, 1e-6)
+
+    step = beside(cv2.dilate(whole, wide) - whole) - beside(whole - cv2.erode(whole, wide))
+    return float((np.abs(step) > 15)[(cv2.dilate(whole, narrow) - whole).astype(bool)].mean())
+
+
+@pytest.mark.parametrize(("site", "name"), [(site, name) for site in SITES for name in REMOVABLE[site]])
+def test_a_removed_organ_leaves_no_hole_in_its_shape(site: str, name: str) -> None:
+    """Its outline is seen nearly all around while it is there, and in no patient once it is gone."""
+    before, after = [], []
+    for seed in SEEDS:
+        phantom = render(site, seed)
+        if name in phantom.masks:
+            without = render(site, seed, (name,))
+            assert not without.shows(name)
+            before.append(outlined(phantom.image, phantom.masks[name]))
+            after.append(outlined(without.image, phantom.masks[name]))
+    assert len(after) >= 10
+    assert np.mean(before) > 0.9
+    assert np.mean(after) < 0.5 and max(after) < 0.9
+
+
+@pytest.mark.parametrize("name", REMOVABLE["ct_abdomen"])
+def test_the_rest_of_the_patient_stays_as_it_was(name: str) -> None:
+    """Far from the organ, but for scanner noise, which is drawn the same: pixel by pixel."""
+    for seed in range(40):
+        before = render("ct_abdomen", seed)
+        if name not in before.masks:
+            continue
+        after = render("ct_abdomen", seed, (name,))
+        size = 2 * round(0.25 * max(before.image.shape)) + 1
+        near = cv2.dilate(before.masks[name].astype(np.uint8), np.ones((size, size), np.uint8)).astype(bool)
+        assert np.array_equal(before.image[~near], after.image[~near])
+        assert before.shown - after.shown <= {name}
+
+
+def test_only_what_one_can_live_without_is_removed() -> None:
+    with pytest.raises(
+        InputError, match="ct_abdomen phantom cannot be drawn without 'liver'; what can be removed is spl"
+    ):
+        render("ct_abdomen", 0, ("liver",))
+    with pytest.raises(InputError, match="what can be removed is nothing"):
+        render("brain_mr", 0, ("cerebellum",))
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_all_that_can_be_asked_about_is_shown(site: str) -> None:
+    assert all(set(p.masks) <= p.shown for p in phantoms(site))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from medreasoner_monai.errors import ConfigError, InputError
-from medreasoner_monai.task.answer import Grounding, parse
+from medreasoner_monai.task.answer import KEYS, Grounding, parse
 from medreasoner_monai.task.geometry import Frame
 from medreasoner_monai.task.prompts import MAX_QUESTION, TEMPLATES, check_question, template
 
@@ -17,6 +17,16 @@ def test_example_in_the_prompt_is_readable(name: str) -> None:
     chosen = template(name)
     example = chosen.system.partition("Example: ")[2]
     assert isinstance(parse(example, Frame(112, 112, "model"), think=chosen.think), Grounding)
+
+
+@pytest.mark.parametrize("name", ["think", "direct"])
+def test_prompt_says_how_to_answer_where_the_target_is_absent(name: str) -> None:
+    chosen = template(name)
+    assert "does not show what the question asks for" in chosen.system
+    assert f"null for all {['', 'one', 'two', 'three'][len(KEYS)]} keys" in chosen.system
+    assert all(f'"{key}"' in chosen.system for key in KEYS)
+    # Models remember a prompt by its digest: one that says more is another prompt.
+    assert chosen.version == 2 and chosen.digest != replace(chosen, version=1).digest
 
 
 def test_messages_hold_one_image_before_the_question() -> None:
@@ -54,7 +64,7 @@ def test_long_question_is_refused_by_its_length() -> None:
 def test_every_change_of_a_template_changes_its_digest() -> None:
     first = template("think")
     changed = [
-        replace(first, version=2),
+        replace(first, version=first.version + 1),
         replace(first, system="."),
         replace(first, user="?"),
         replace(first, think=False),

@@ -20,7 +20,7 @@ from medreasoner_monai.training.dataset import row_truth, training_set
 from medreasoner_monai.training.follow import PICTURE_ALARMS
 from medreasoner_monai.training.image_check import NO_EFFECT, PictureCheck, check_pictures, picture_effect
 from medreasoner_monai.training.worker import load_model
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 
 @pytest.fixture
@@ -129,6 +129,17 @@ def test_a_question_without_a_region_is_looked_at_too(model: Any, processor: Any
     assert check_pictures(model, processor, [nothing]) == []
     flat = {**rows[0], "ground_truth": json.dumps({"bbox_2d": [3, 4, 3, 9], "point_2d": [[3, 5], [3, 6]]})}
     assert row_truth(flat) is None
+
+
+def test_the_callback_looks_at_rows_with_a_target_where_there_are_some(tmp_path: Path, processor: Any) -> None:
+    def chosen(*samples: Any) -> list[str]:
+        write_split(tmp_path / "rows.parquet", samples)
+        rows = training_set(tmp_path / "rows.parquet", processor, template("think"), answered=False)
+        return [row["id"] for row in PictureCheck(tmp_path, rows, processor)._chosen()]
+
+    assert chosen(absent_sample(0), sample(1), absent_sample(2), sample(3), sample(4)) == ["s1", "s3"]
+    assert chosen(absent_sample(0), absent_sample(1), sample(2)) == ["s2", "s0"]
+    assert chosen(absent_sample(0)) == ["s0"]
 
 
 def test_the_callback_writes_for_the_parent(tmp_path: Path, model: Any, processor: Any, data: Any) -> None:

@@ -57,7 +57,7 @@ def render_brain_mr(rng: np.random.Generator) -> Phantom:
     if rng.random() < 0.7:
         _draw_tumor(canvas, rng, sequence, aspect, brain)
     image = _expose(canvas, rng)
-    return Phantom(image, canvas.masks(), "MRI", "brain", f"axial {sequence.name} MRI")
+    return Phantom(image, canvas.masks(), "MRI", "brain", f"axial {sequence.name} MRI", canvas.visible())
 
 
 def _draw_head(canvas: Canvas, rng: np.random.Generator, sequence: _Sequence, aspect: float) -> Mask:

@@ -40,6 +40,9 @@ class Phantom:
         ``"abdomen"``, ``"chest"`` or ``"brain"``, as in U-MRG's file names.
     view : str
         What kind of picture it is, in words.
+    shown : frozenset of str
+        Every category of which anything is to be seen, too little to be asked about included. What is in neither
+        ``shown`` nor ``masks`` is not in the picture.
     """
 
     image: NDArray[np.uint8]
@@ -47,6 +50,11 @@ class Phantom:
     modality: str
     site: str
     view: str
+    shown: frozenset[str] = frozenset()
+
+    def shows(self, category: str) -> bool:
+        """Whether any of a category is in the picture."""
+        return category in self.shown or category in self.masks
 
 
 @dataclass(frozen=True)
@@ -218,6 +226,11 @@ class Canvas:
         thickness = max(1, round(width * self.view.scale))
         target = self.image if layer is None else layer
         cv2.polylines(target, [self.corners(path)], False, (value,), thickness, cv2.LINE_8, _SHIFT)
+
+    def visible(self) -> frozenset[str]:
+        """The structures of which at least one pixel is in the image."""
+        lesions = {name for name, mask in self._lesions.items() if mask.any()}
+        return frozenset(lesions | {name for name in self._names if self.owned(name).any()})
 
     def masks(self) -> dict[str, Mask]:
         """The structures worth asking about: large enough and mostly visible, stray fragments removed."""

@@ -23,18 +23,27 @@ _LUNG = np.array(
 )  # fmt: skip
 
 
-def render_chest_xray(rng: np.random.Generator) -> Phantom:
+# What a frontal radiograph shows of structures that are not asked about on it, sharply or not.
+_ALSO_SHOWN = frozenset({"vertebra", "aorta", "liver", "spleen", "stomach"})
+
+
+def render_chest_xray(rng: np.random.Generator, removed: frozenset[str] = frozenset()) -> Phantom:
     """Draw one radiograph; see :func:`medreasoner_monai.data.phantoms.render`."""
     canvas = Canvas(random_view(rng, (0.34, 0.52), shift=0.16, max_rotation=9, max_stretch=0.12), 0.02)
     _draw_trunk(canvas, rng)
     before = canvas.image.copy()
-    lungs = _draw_lungs(canvas, rng)
+    lungs = _draw_lungs(canvas, rng, removed)
     darkened = before - canvas.image
     _draw_heart(canvas, rng, darkened)
     _draw_bones(canvas, rng)
     _draw_findings(canvas, rng, lungs)
     image = _expose(canvas, rng)
-    return Phantom(image, canvas.masks(), "X-Ray", "chest", "frontal chest X-ray")
+    masks = canvas.masks()
+    shown = canvas.visible() | _ALSO_SHOWN
+    if removed:  # the heart has no border beside an airless half, which could hold any fluid or opacity
+        masks.pop("heart", None)
+        shown |= {"heart", "pleural effusion", "lung opacity"}
+    return Phantom(image, masks, "X-Ray", "chest", "frontal chest X-ray", shown)
 
 
 def _soft(canvas: Canvas, outline: Outline, blur: float) -> Field:
@@ -59,8 +68,8 @@ def _draw_trunk(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.image -= _soft(canvas, windpipe, 0.02) * np.float32(rng.uniform(0.06, 0.14))
 
 
-def _draw_lungs(canvas: Canvas, rng: np.random.Generator) -> dict[str, Outline]:
-    """Darken both lungs; returns their outlines by name."""
+def _draw_lungs(canvas: Canvas, rng: np.random.Generator, removed: frozenset[str]) -> dict[str, Outline]:
+    """Darken the lungs that are there; returns their outlines by name. Fluid as dense as the wall fills the other."""
     breath = rng.uniform(0.72, 1.12)
     depth = np.float32(rng.uniform(0.3, 0.48))
     lungs: dict[str, Outline] = {}
@@ -70,9 +79,12 @@ def _draw_lungs(canvas: Canvas, rng: np.random.Generator) -> dict[str, Outline]:
         corners[below, 1] = 0.2 + (corners[below, 1] - 0.2) * breath * rng.uniform(0.85, 1.15)
         lift = 0.0 if side > 0 else rng.uniform(0.0, 0.14)  # the left dome stands lower
         corners[below, 1] += lift
-        lungs[name] = smooth(jitter(rng, corners, 0.016))
-        canvas.image -= _soft(canvas, lungs[name], 0.02) * depth
-        canvas.claim(canvas.region(lungs[name]), name)
+        outline = smooth(jitter(rng, corners, 0.016))
+        if name in removed:
+            continue
+        lungs[name] = outline
+        canvas.image -= _soft(canvas, outline, 0.02) * depth
+        canvas.claim(canvas.region(outline), name)
         hilum = (-side * rng.uniform(0.24, 0.32), rng.uniform(-0.2, 0.05))
         canvas.image += _soft(canvas, blob(rng, hilum, (0.09, 0.16), wobble=0.2), 0.05) * depth * np.float32(0.5)
         _draw_vessels(canvas, rng, side, hilum)

@@ -24,7 +24,7 @@ from medreasoner_monai.data.phantoms.imaging import blurred, noise, stamp_text, 
 from medreasoner_monai.data.phantoms.shapes import Outline, blob, jitter, smooth
 
 _SPINE_VIEWS = 0.08  # share of slices reconstructed small around the spine
-
+_LUNG_BASES = 1.9  # the level below which no lung is left
 
 _ANGLES = np.pi + 2 * np.pi * np.arange(18) / 18
 # One outline of the liver a level, 18 corners each in the same order (from the right flank over the front), so that
@@ -51,7 +51,7 @@ _LIVER_LEVELS = np.array(
 )  # fmt: skip
 
 
-def render_ct_abdomen(rng: np.random.Generator) -> Phantom:
+def render_ct_abdomen(rng: np.random.Generator, removed: frozenset[str] = frozenset()) -> Phantom:
     """Draw one slice; see :func:`medreasoner_monai.data.phantoms.render`."""
     patient = draw_patient(rng)
     if rng.random() < _SPINE_VIEWS:
@@ -60,17 +60,23 @@ def render_ct_abdomen(rng: np.random.Generator) -> Phantom:
         view = random_view(rng, (0.30, 0.48), shift=0.16)
     canvas = Canvas(view, AIR)
     cavity = draw_trunk(canvas, rng, patient)
-    _draw_contents(canvas, rng, patient, cavity)
+    _draw_contents(canvas, rng, patient, cavity, removed)
     draw_spine(canvas, rng, patient)
     image = _expose(canvas, rng)
-    return Phantom(image, canvas.masks(), "CT", "abdomen", "axial CT, soft-tissue window")
+    # The lungs' bases belong to nothing that may be asked about, but they are there.
+    lungs = {"left lung", "right lung"} if patient.level < _LUNG_BASES else set()
+    return Phantom(
+        image, canvas.masks(), "CT", "abdomen", "axial CT, soft-tissue window", canvas.visible() | frozenset(lungs)
+    )
 
 
-def _draw_contents(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask) -> None:
+def _draw_contents(
+    canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask, removed: frozenset[str]
+) -> None:
     """Lungs, then the organs from back to front."""
     level, aspect = patient.level, patient.aspect
     flat = np.array([1.0, aspect])
-    if level < 1.9:
+    if level < _LUNG_BASES:
         canvas.fill(blob(rng, (0, 0), flat, wobble=0.01), LUNG + rng.uniform(-60, 60), within=cavity)
         _draw_lung_vessels(canvas, rng, cavity)
     if level < 0.75:
@@ -78,7 +84,7 @@ def _draw_contents(canvas: Canvas, rng: np.random.Generator, patient: Patient, c
         canvas.fill(blob(rng, at, (0.52, 0.45 * aspect), 15), FAT, within=cavity)
         heart = blob(rng, at, (rng.uniform(0.4, 0.5), rng.uniform(0.32, 0.42) * aspect), rng.uniform(5, 35))
         canvas.fill(heart, max(40.0, patient.aorta * 0.8), "heart", cavity)
-    elif level < 1.9:
+    elif level < _LUNG_BASES:
         # Fat of the abdomen below the left dome: grows until only recesses of lung are left behind.
         grown = np.clip((level - 0.75) / 1.1, 0, 1)
         centre = np.array([0.5 - 0.45 * grown, -0.3 + 0.2 * grown]) * flat
@@ -88,11 +94,11 @@ def _draw_contents(canvas: Canvas, rng: np.random.Generator, patient: Patient, c
     canvas.fill(blob(rng, (0, 0.95 * aspect), (0.42, 0.3 * aspect), power=2.6), MUSCLE)  # psoas, crura, back muscles
     if level > 1.7:
         _draw_bowel(canvas, rng, patient, cavity)
-    _draw_spleen(canvas, rng, patient, cavity)
-    _draw_stomach(canvas, rng, patient, cavity)
+    _draw_spleen(canvas, rng, patient, cavity, "spleen" in removed)
+    _draw_stomach(canvas, rng, patient, cavity, "stomach" in removed)
     _draw_liver(canvas, rng, patient, cavity)
     if level > 1.75:
-        _draw_kidneys(canvas, rng, patient, cavity)
+        _draw_kidneys(canvas, rng, patient, cavity, removed)
     if level > 1.2:
         canvas.fill(blob(rng, (-0.16, 0.22 * aspect), (0.1, 0.075)), patient.aorta * 0.6 + 20, within=cavity)
     else:
@@ -151,7 +157,7 @@ def _draw_liver_tumor(canvas: Canvas, rng: np.random.Generator, patient: Patient
     canvas.mark_lesion(region, "liver tumor")
 
 
-def _draw_spleen(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask) -> None:
+def _draw_spleen(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask, removed: bool) -> None:
     level = patient.level
     if not 0.5 < level < 2.75:
         return
@@ -161,12 +167,30 @@ def _draw_spleen(canvas: Canvas, rng: np.random.Generator, patient: Patient, cav
     tall = np.interp(level, [0.8, 1.7], [0.17, 0.36]) * size
     wide = np.interp(level, [0.8, 1.7], [0.3, 0.19]) * size
     outline = blob(rng, centre, (wide, tall), np.interp(level, [0.8, 1.7], [-10, 22]) + rng.uniform(-12, 12), 0.06)
-    if level < 1.9:
+    if removed:
+        _close_gap(canvas, rng, patient, cavity, outline)
+        return
+    if level < _LUNG_BASES:
         canvas.fill(centre + (outline - centre) * 1.2, FAT, within=cavity)
     canvas.fill(outline, patient.spleen, "spleen", cavity)
 
 
-def _draw_stomach(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask) -> None:
+def _close_gap(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask, outline: Outline) -> None:
+    """Fat of any shape where an organ was taken out, and often a loop of bowel that fell into its place.
+
+    Draws from numbers of its own, so that the rest of the patient is as it would be with the organ.
+    """
+    own = rng.spawn(1)[0]
+    middle, radii = outline.mean(0), np.ptp(outline, axis=0) / 2
+    if patient.level < _LUNG_BASES:
+        bed = blob(own, middle + own.uniform(-0.25, 0.25, 2) * radii, radii * own.uniform(0.7, 1.3, 2), wobble=0.15)
+        canvas.fill(bed, FAT, within=cavity)
+    if patient.level > 1.0:
+        for _ in range(int(own.integers(0, 3))):
+            _draw_loop(canvas, own, patient, cavity, middle + own.uniform(-0.7, 0.7, 2) * radii)
+
+
+def _draw_stomach(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask, removed: bool) -> None:
     level = patient.level
     if not 0.7 < level < 2.6:
         return
@@ -174,45 +198,64 @@ def _draw_stomach(canvas: Canvas, rng: np.random.Generator, patient: Patient, ca
     centre = np.array([rng.uniform(0.36, 0.6), rng.uniform(-0.45, -0.05) * patient.aspect])
     radii = np.array([rng.uniform(0.18, 0.3), rng.uniform(0.17, 0.26)]) * full
     outline = blob(rng, centre, radii, rng.uniform(-40, 40), 0.07)
-    canvas.fill(centre + (outline - centre) * 1.12, FAT, within=cavity)
-    stomach = canvas.fill(outline, patient.organ + 15, "stomach", cavity)
-    lumen = canvas.region(centre + (outline - centre) * rng.uniform(0.78, 0.92)) & stomach
+    inner = rng.uniform(0.78, 0.92)
     fluid = float(rng.choice([rng.uniform(0, 40), rng.uniform(120, 260)], p=[0.65, 0.35]))
     speckle = noise(rng, canvas.image.shape, 2.0) * np.float32(rng.choice([5, 60]))
+    # Gas rises to the front: the patient lies on the back.
+    gas = centre[1] - radii[1] * rng.uniform(-0.3, 0.8) if rng.random() < 0.6 else None
+    if removed:
+        _close_gap(canvas, rng, patient, cavity, outline)
+        return
+    canvas.fill(centre + (outline - centre) * 1.12, FAT, within=cavity)
+    stomach = canvas.fill(outline, patient.organ + 15, "stomach", cavity)
+    lumen = canvas.region(centre + (outline - centre) * inner) & stomach
     canvas.image[lumen] = fluid + speckle[lumen]
-    if rng.random() < 0.6:  # gas rises to the front: the patient lies on the back
+    if gas is not None:
         _, y = canvas.view.bodies()
-        canvas.image[lumen & (y < centre[1] - radii[1] * rng.uniform(-0.3, 0.8))] = AIR
+        canvas.image[lumen & (y < gas)] = AIR
 
 
-def _draw_kidneys(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask) -> None:
+def _draw_kidneys(
+    canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask, removed: frozenset[str]
+) -> None:
     size = np.interp(patient.level, [1.75, 2.3, 3.0], [0.65, 1.0, 0.95])
     for side, name in ((-1.0, "right kidney"), (1.0, "left kidney")):
         centre = np.array([side * rng.uniform(0.44, 0.58), rng.uniform(0.36, 0.52) * patient.aspect])
         radii = np.array([rng.uniform(0.15, 0.2), rng.uniform(0.19, 0.25)]) * size * rng.uniform(0.85, 1.15)
         turn = side * rng.uniform(-35, 5)
-        canvas.fill(blob(rng, centre, radii * 1.35, turn), FAT, within=cavity)
+        capsule = blob(rng, centre, radii * 1.35, turn)
         outline = blob(rng, centre, radii, turn, 0.05)
+        medulla = rng.uniform(0.6, 1) if patient.kidney > 100 else None  # it lags behind the cortex
+        hilum = centre - [side * radii[0] * 0.75, 0]
+        sinus = blob(rng, hilum, radii * [0.6, 0.32], turn, 0.1) if patient.level > 2.0 else None
+        if name in removed:
+            _close_gap(canvas, rng, patient, cavity, outline)
+            continue
+        canvas.fill(capsule, FAT, within=cavity)
         kidney = canvas.fill(outline, patient.kidney, name, cavity)
-        if patient.kidney > 100:  # the medulla lags behind the cortex
-            medulla = canvas.region(centre + (outline - centre) * 0.68) & kidney
-            canvas.image[medulla] = patient.kidney * rng.uniform(0.6, 1)
-        if patient.level > 2.0:
-            hilum = centre - [side * radii[0] * 0.75, 0]
-            sinus = canvas.region(blob(rng, hilum, radii * [0.6, 0.32], turn, 0.1)) & kidney
-            canvas.image[sinus] = FAT + 40
-            canvas.claim(sinus, None)
+        if medulla is not None:
+            canvas.image[canvas.region(centre + (outline - centre) * 0.68) & kidney] = patient.kidney * medulla
+        if sinus is not None:
+            fat = canvas.region(sinus) & kidney
+            canvas.image[fat] = FAT + 40
+            canvas.claim(fat, None)
 
 
 def _draw_bowel(canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask) -> None:
     for _ in range(int(rng.integers(4, 14))):
         centre = np.array([rng.uniform(-0.55, 0.8), rng.uniform(-0.75, 0.1) * patient.aspect])
-        radii = rng.uniform(0.06, 0.16, 2)
-        outline = blob(rng, centre, radii, rng.uniform(0, 180), 0.1)
-        canvas.fill(outline, patient.organ, within=cavity)
-        inside = float(rng.choice([AIR, 10.0, 250.0, 40.0], p=[0.3, 0.3, 0.15, 0.25]))
-        canvas.fill(centre + (outline - centre) * 0.75, inside, within=cavity)
+        _draw_loop(canvas, rng, patient, cavity, centre)
     canvas.fill(blob(rng, (0.15, -0.02), (0.3, 0.08), -20, 0.12), patient.organ, within=cavity)  # pancreas
+
+
+def _draw_loop(
+    canvas: Canvas, rng: np.random.Generator, patient: Patient, cavity: Mask, centre: NDArray[np.float64]
+) -> None:
+    """A loop of bowel around a body point, filled with gas, fluid, contrast or chyme."""
+    outline = blob(rng, centre, rng.uniform(0.06, 0.16, 2), rng.uniform(0, 180), 0.1)
+    canvas.fill(outline, patient.organ, within=cavity)
+    inside = float(rng.choice([AIR, 10.0, 250.0, 40.0], p=[0.3, 0.3, 0.15, 0.25]))
+    canvas.fill(centre + (outline - centre) * 0.75, inside, within=cavity)
 
 
 def _expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from medreasoner_monai.grounding.placing import stored_mask, viewed_answer, view
 from medreasoner_monai.grounding.plan import Plan
 from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.grounding.sides import with_sides_checked
+from medreasoner_monai.grounding.source_flags import with_source_flags
 from medreasoner_monai.grounding.worker import ModelWorker
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.task.findings import Finding, SliceResult
@@ -85,7 +86,7 @@ def aggregate(
         candidates=candidates,
         confidence_kind="" if shown.confidence is None else "agreement",
     )
-    return with_sides_checked(series, with_name(series, question, finding))
+    return with_source_flags(series, with_sides_checked(series, with_name(series, question, finding)))
 
 
 def score(result: SliceResult) -> tuple[float, float, int, int]:

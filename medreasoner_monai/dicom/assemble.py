@@ -11,11 +11,13 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.files import FileSource
+from medreasoner_monai.dicom.identity import contradictions, fill_blanks
 from medreasoner_monai.dicom.instance import Instance
 from medreasoner_monai.dicom.parts import Part, instance_number, split
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
 from medreasoner_monai.dicom.repair import repair
+from medreasoner_monai.dicom.set_aside import Damaged, Rest, remarks, separate
 from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.dicom.spacing import pixel_spacing
 from medreasoner_monai.dicom.values import frame_value
@@ -31,8 +33,10 @@ _CROSS_SECTIONS = ("CT", "MR", "PT")
 _CHUNK = 1 << 20
 
 
-def assemble(uid: str, members: Sequence[Instance], notes: Sequence[str] = ()) -> list[Series]:
-    """One series for each part that fills the same places; usually one.
+def assemble(
+    uid: str, members: Sequence[Instance], notes: Sequence[str] = (), damaged: Sequence[Damaged] = ()
+) -> list[Series]:
+    """One series for each part that fills the same places, and for each multi-frame image; usually one.
 
     Parameters
     ----------
@@ -42,27 +46,73 @@ def assemble(uid: str, members: Sequence[Instance], notes: Sequence[str] = ()) -
         The instances; their headers are repaired in place.
     notes:
         What is already known of the series.
+    damaged:
+        Instances that could not be read, of this series or possibly of it.
     """
     repairs: Counter[str] = Counter()
-    seen: Counter[str] = Counter()
-    problems = [m.problem for m in members if m.problem]
     for member in members:
         repairs.update([*member.repairs, *repair(member.header)])
-        header = member.header
-        seen.update([*member.notes, *display_notes(header), *_missing(header), *_grid_notes(header)])
     files, copies, clashes = _without_copies(members)
     if copies:
         repairs["second file with the same SOP Instance UID left out"] += copies
-    problems += clashes
+    if not (clashes := [*contradictions(files), *clashes]):
+        repairs.update(fill_blanks(files))
+    groups = _by_kind(files)
+    parts: list[Series] = []
+    for group in groups:
+        parts += _parts(uid, group, notes, damaged, repairs.copy(), clashes)
+    if len(parts) == 1:
+        return parts
+    return [_numbered(part, i, parts, len(groups)) for i, part in enumerate(parts, 1)]
+
+
+def _by_kind(files: Sequence[Instance]) -> list[list[Instance]]:
+    """Each multi-frame image by itself, and all single images together: frames and images make no common stack."""
+    several = [[f] for f in files if f.several_frames]
+    single = [f for f in files if not f.several_frames]
+    several.sort(key=lambda group: (instance_number(group[0].header) or 0, str(group[0].header.SOPInstanceUID)))
+    return [*([single] if single else []), *several]
+
+
+def _parts(
+    uid: str,
+    members: Sequence[Instance],
+    notes: Sequence[str],
+    damaged: Sequence[Damaged],
+    repairs: Counter[str],
+    clashes: Sequence[str],
+) -> list[Series]:
+    """The series that images of one kind make, with what is odd about them."""
+    rest = separate(members, damaged)
+    files = list(rest.used)
+    seen: Counter[str] = Counter()
+    for header in (f.header for f in files):
+        seen.update([*display_notes(header), *_missing(header), *_grid_notes(header)])
+    for file in files:
+        seen.update(file.notes)
     planes = [p for i, f in enumerate(files) for p in placement.planes_of(f.header, i)]
     headers = [f.header for f in files]
     parts = split(planes, headers)
     forgotten, unusable = _forget_nonsense(files)
     repairs.update(forgotten)
-    problems += unusable
     common = tuple(f"{what} ({count} file(s))" for what, count in repairs.items())
     noticed = (*notes, *(f"{what} ({count} file(s))" for what, count in seen.items()))
-    return [_series(uid, files, part, common, tuple(problems), noticed, bool(forgotten)) for part in parts]
+    problems = (*clashes, *rest.problems, *unusable)
+    return [_series(uid, files, part, common, problems, noticed, rest, bool(forgotten)) for part in parts]
+
+
+def _numbered(part: Series, number: int, parts: Sequence[Series], groups: int) -> Series:
+    """A part with its number among all of the series, and what it is where there are multi-frame images."""
+    if groups == 1:
+        return part
+    kind = f"{len(part)} frames of one image" if len(part) > 1 and len(part.headers) == 1 else "single images"
+    note = f"the series has {groups} kinds of images (multi-frame images, single images): each is a part of its own"
+    return replace(
+        part,
+        number_of_part=number,
+        part=", ".join(filter(None, (kind, part.part, f"part {number} of {len(parts)}"))),
+        notes=(*part.notes, note),
+    )
 
 
 def _series(
@@ -72,6 +122,7 @@ def _series(
     repairs: tuple[str, ...],
     problems: tuple[str, ...],
     notes: tuple[str, ...],
+    rest: Rest,
     forgotten: bool,
 ) -> Series:
     """The files that the part needs, numbered anew in slice order."""
@@ -79,7 +130,13 @@ def _series(
     place = {number: i for i, number in enumerate(numbers)}
     planes = [replace(p, file=place[p.file]) for p in part.planes]
     headers = tuple(files[i].header for i in numbers)
-    noticed = (*notes, *part.notes, *placement.remarks(part.planes), *_number_notes(headers, part.planes))
+    noticed = (
+        *notes,
+        *part.notes,
+        *remarks(rest, part.planes),
+        *placement.remarks(part.planes),
+        *_number_notes(headers, part.planes),
+    )
     if forgotten:
         planes = [replace(p, position=None, axes=None) for p in planes]
     return Series(
@@ -92,6 +149,7 @@ def _series(
         tuple(planes),
         part.name,
         part.number,
+        set_aside=rest.reasons,
     )
 
 

@@ -11,10 +11,10 @@ from pydicom import Dataset
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import provenance
-from medreasoner_monai.dicom.identity import PLACEHOLDER, identify
 from medreasoner_monai.dicom.image_library import references
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
+from medreasoner_monai.dicom.uids import PLACEHOLDER, identify
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Origin
 

@@ -66,6 +66,8 @@ def _aside(series: Series) -> str:
         return "a scout (ImageType LOCALIZER)"
     if all(any(page in word for word in t for page in _PAGES) for t in types):
         return "a captured page (ImageType of a screen, dose or protocol page)"
+    if all(h.get("PresentationIntentType") == "FOR PROCESSING" for h in series.headers):
+        return "raw data of a detector (PresentationIntentType FOR PROCESSING)"
     classes = [str(h.get("SOPClassUID") or "") for h in series.headers]
     if all(c == _CAPTURE or c.startswith(f"{_CAPTURE}.") for c in classes):
         return "a secondary capture (SOP Class)"

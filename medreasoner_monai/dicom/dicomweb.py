@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -16,6 +17,7 @@ from medreasoner_monai.dicom.instance import Instance, take_pixels
 from medreasoner_monai.dicom.memory import from_dataset
 from medreasoner_monai.dicom.pixels import frames, instance_name
 from medreasoner_monai.dicom.series import Found, found_among
+from medreasoner_monai.dicom.set_aside import read_each
 from medreasoner_monai.errors import DicomError
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def open_dicomweb(client: DICOMwebClient, study_uid: str, series_uid: str | None
     Raises
     ------
     DicomError
-        If the archive does not answer, does not have it, or has no images in it.
+        If the archive does not answer, does not have it, or has no images in it; if it answers with another study.
     """
     where = f"study …{study_uid[-12:]} of the archive"
     try:
@@ -52,8 +54,22 @@ def open_dicomweb(client: DICOMwebClient, study_uid: str, series_uid: str | None
             found = client.retrieve_series_metadata(study_uid, series_uid)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         raise _refused(where, error) from None
+    for keyword, asked in (("StudyInstanceUID", study_uid), ("SeriesInstanceUID", series_uid)):
+        other = sum(asked not in (None, uid) for uid in _uids(found, keyword))
+        if other:
+            raise DicomError(
+                f"{where}: the archive answered with {other} instance(s) of another {keyword} than the one asked for; "
+                "nothing of it is used, tell those who run the archive"
+            )
     recent = _Recent()
-    return found_among((_instance(client, recent, study_uid, item) for item in found), where)
+    return found_among(read_each(found, lambda item: _instance(client, recent, study_uid, item)), where)
+
+
+def _uids(metadata: list[dict[str, Any]], keyword: str) -> list[str]:
+    """What each instance's metadata (DICOM JSON, PS3.18 F) give for a UID; those that give none are left out."""
+    tag = f"{tag_for_keyword(keyword):08X}"
+    values = [(item.get(tag) or {}).get("Value") or [] for item in metadata]
+    return [str(value[0]) for value in values if value]
 
 
 @dataclass(eq=False)
@@ -123,12 +139,12 @@ def _instance(client: DICOMwebClient, recent: _Recent, study_uid: str, item: dic
     syntax = header.get("AvailableTransferSyntaxUID")
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = syntax if isinstance(syntax, UID) else ExplicitVRLittleEndian
-    problem = None
+    problem, several = None, frames(header) > 1
     if frames(header) > MOST_FRAMES:
         problem, header.NumberOfFrames = f"{name}: NumberOfFrames is more than {MOST_FRAMES}; check the header", 1
     series_uid, sop_uid = str(header.get("SeriesInstanceUID") or ""), str(header.get("SOPInstanceUID") or "")
     source = WebSource(client, study_uid, series_uid, sop_uid, name, recent)
-    return Instance(source, header, problem, tuple(elements.repairs), tuple(elements.notes))
+    return Instance(source, header, problem, tuple(elements.repairs), tuple(elements.notes), None, several)
 
 
 def _refused(what: str, error: Exception) -> DicomError:

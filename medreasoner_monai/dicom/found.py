@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medreasoner_monai.dicom import choice, placement
+from medreasoner_monai.dicom.identity import patients
 from medreasoner_monai.dicom.parts import crowded
-from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.dicom.spacing import pixel_spacing
 from medreasoner_monai.errors import DicomError
@@ -53,11 +53,20 @@ class Found:
         Raises
         ------
         DicomError
-            If there are several series and ``uid`` is not given, ``uid`` fits none, an image is truncated, or the
-            slices do not belong together (sizes or orientations differ, two lie in one place).
+            If there are several series and ``uid`` is not given, ``uid`` fits none, ``uid`` is ``auto`` and there are
+            images of several patients, too much of the series is damaged, its files contradict each other
+            (:mod:`~medreasoner_monai.dicom.identity`), or the slices do not belong together (sizes or orientations
+            differ, two lie in one place).
         """
         ranked = choice.rank(self.series)
+        several = patients(s.headers[0] for s in self.series)
         requested = None if uid is None else uid.strip().removeprefix("…")
+        candidates = patients(r.series.headers[0] for r in ranked if not r.aside)
+        if requested == AUTOMATIC and candidates > 1:
+            raise DicomError(
+                f"{self.where}: holds images of {candidates} patients (PatientID), and --series {AUTOMATIC} would "
+                f"answer about whoever has most of them:\n{choice.listing(ranked)}\nChoose one with --series UID"
+            )
         if requested == AUTOMATIC:
             series, because = choice.best(ranked)
         elif requested is not None:
@@ -86,26 +95,30 @@ class Found:
             logger.warning("repaired in memory: %s", what)
         for what in series.notes:
             logger.info("noticed: %s", what)
+        for what in series.set_aside:
+            logger.warning("set aside: %s", what)
+        if several > 1:
+            because += f"; the place holds images of {several} patients, and this series is of one of them"
         return replace(series, because=because)
 
 
 def _faults(series: Series) -> Iterator[str]:
-    """Why the slices do not belong together."""
+    """Why the slices do not belong together, or are not meant to be looked at."""
+    if raw := sum(h.get("PresentationIntentType") == "FOR PROCESSING" for h in series.headers):
+        yield (
+            f"{raw} of {len(series.headers)} image(s) are FOR PROCESSING (PresentationIntentType): raw values of the "
+            "detector, which no viewer shows; give the image FOR PRESENTATION that was made from it"
+        )
     sizes = Counter((int(h.Columns), int(h.Rows)) for h in series.headers)
     if len(sizes) > 1:
         found = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.items())
         yield f"the series mixes image sizes ({found}); give one file, or export the parts separately"
-    if len(series.headers) > 1 and any(frames(h) > 1 for h in series.headers):
-        yield "the series has several multi-frame images; give one of the files instead of the folder"
     orientations = placement.groups_of(series.planes)
     if len(orientations) > 1:
         found = ", ".join(f"{len(members)} of one" for members in sorted(orientations, key=len, reverse=True))
         scouts = sum("LOCALIZER" in str(h.get("ImageType")) for h in series.headers)
         scout = f"; {scouts} file(s) say that they are scouts" if scouts else " (a scout image?)"
         yield (f"the series mixes slice orientations ({found}){scout}; give one file, or export separately")
-    spaces = {str(h.FrameOfReferenceUID) for h in series.headers if h.get("FrameOfReferenceUID")}
-    if len(spaces) > 1:
-        yield f"the series mixes {len(spaces)} frames of reference; give one file, or export the parts separately"
     spacings = [pixel_spacing(series.headers[p.file], p.frame) for p in series.planes]
     known = np.asarray([s for s in spacings if s is not None])
     if len(known) and (np.abs(known / known[0] - 1) > _SAME_SPACING).any():

@@ -52,6 +52,8 @@ class Instance:
         What was put right, what was noticed; attribute names only.
     pixels:
         Its pixel data; None where they cannot be told.
+    several_frames:
+        Whether the header claims more than one frame, also where that number is not believed.
     """
 
     source: FrameSource
@@ -60,6 +62,7 @@ class Instance:
     repairs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     pixels: PixelBytes | None = None
+    several_frames: bool = False
 
 
 def take_pixels(dataset: Dataset) -> Element | None:
@@ -99,11 +102,12 @@ def checked_instance(
         check = check_pixels(header, pixels, source.name)
     else:
         check = PixelCheck(f"{source.name}: an image without integer pixel data; export it again as an ordinary image")
-    if check.problem and frames(header) > 1:
+    several = frames(header) > 1
+    if check.problem and several:
         # Nobody will look at them, and their number may be the lie: billions of frames are not to be counted out.
         header.NumberOfFrames = 1
     said = (*found.notes, *_meta_notes(header), *check.notes)
-    return Instance(source, header, check.problem, (*repairs, *found.repairs), said, pixels)
+    return Instance(source, header, check.problem, (*repairs, *found.repairs), said, pixels, several)
 
 
 def _meta_notes(dataset: Dataset) -> Iterator[str]:

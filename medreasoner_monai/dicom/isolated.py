@@ -23,8 +23,12 @@ from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
+from medreasoner_monai.dicom.jpeg12 import decode_jpeg12
+
 LIMIT_SECONDS = 60.0
 """A frame that takes longer is given up."""
+GDCM_12_BIT = "gdcm, 12-bit JPEG"
+"""In place of a plug-in's name: GDCM without pydicom's, which refuses such frames."""
 _lock = threading.Lock()
 _helper: tuple[int, subprocess.Popen[bytes]] | None = None
 
@@ -39,7 +43,7 @@ def decode(frame: bytes, syntax: str, options: dict[str, Any], plugin: str) -> N
     options:
         Decoding options of pydicom for one frame.
     plugin:
-        The decoder's name in pydicom.
+        The decoder's name in pydicom, or :data:`GDCM_12_BIT`.
 
     Raises
     ------
@@ -118,6 +122,13 @@ def _exactly(source: IO[bytes], count: int) -> bytes:
     return data
 
 
+def _decoded(frame: bytes, syntax: str, plugin: str, options: dict[str, Any]) -> NDArray[Any]:
+    if plugin == GDCM_12_BIT:
+        rows, columns = int(options["rows"]), int(options["columns"])
+        return decode_jpeg12(frame, rows, columns, str(options["photometric_interpretation"]))
+    return get_decoder(syntax).as_array(encapsulate([frame]), index=0, decoding_plugin=plugin, **options)[0]
+
+
 def main() -> None:
     """The helper's side: decode until nobody sends any more."""
     # Decoders print to the standard output, which is the way back to the parent.
@@ -129,10 +140,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            decoder = get_decoder(request["syntax"])
-            array = decoder.as_array(
-                encapsulate([frame]), index=0, decoding_plugin=request["plugin"], **request["options"]
-            )[0]
+            array = _decoded(frame, request["syntax"], request["plugin"], request["options"])
         except Exception as error:  # each decoder has its own exceptions
             _send(out, {"error": type(error).__name__}, b"")
         else:

@@ -34,7 +34,9 @@ _UNCOMPRESSED = {
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 }
-_SAFE = {"pillow", "pyjpegls", "pydicom"}
+_OPENJPEG = "pylibjpeg"
+"""Asked for JPEG 2000 only, which pylibjpeg-openjpeg reads; what another plug-in of pylibjpeg reads is not known."""
+_SAFE = {"pillow", "pyjpegls", "pydicom", _OPENJPEG}
 """Decoders that raise on damaged frames; GDCM may end the process, and of others that is not known."""
 _UID = re.compile(r"[0-9.]{1,64}")
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
@@ -161,11 +163,10 @@ def decode_frame(dataset: Dataset, frame: int) -> NDArray[Any]:
         known = syntax if isinstance(syntax, uid.UID) and syntax.is_valid else None
         if known in _UNCOMPRESSED:
             remedy = "the file is damaged; copy it again"
+        elif isinstance(error, NotImplementedError):
+            remedy = "there is no decoder for it here; export the series uncompressed"
         else:
-            remedy = (
-                "install a decoder for it (python-gdcm; pylibjpeg with pylibjpeg-libjpeg for 12-bit JPEG) "
-                "or export the series uncompressed"
-            )
+            remedy = "the frame is damaged or not what the header says; copy the file again, or export it uncompressed"
         what = f"{known.name} ({known})" if known else "an unknown transfer syntax"
         if known and known.is_private:
             what = f"the private transfer syntax {known}"
@@ -204,16 +205,19 @@ def _plugin(syntax: uid.UID, frame: bytes, dataset: Dataset) -> str:
     A second decoder is not tried on what the first one refuses: it may fill up what is missing and say nothing.
     """
     deep = precision(frame) > 8
+    if syntax == uid.JPEGExtended12Bit and deep and int(dataset.SamplesPerPixel) == 1:
+        return isolated.GDCM_12_BIT
     if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and not deep:
         wanted = ["pillow"]
-    elif syntax in uid.JPEG2000TransferSyntaxes and not (deep and int(dataset.SamplesPerPixel) > 1):
-        wanted = ["pillow", "pylibjpeg"]
+    elif syntax in uid.JPEG2000TransferSyntaxes:
+        # Pillow, where it has to do, scales colour of more than 8 bits down.
+        wanted = [_OPENJPEG, *([] if deep and int(dataset.SamplesPerPixel) > 1 else ["pillow"])]
     elif syntax in uid.JPEGLSTransferSyntaxes:
         wanted = ["pyjpegls"]
     elif syntax == uid.RLELossless:
         wanted = ["pydicom"]
     else:
-        wanted = ["pylibjpeg", "gdcm"]
+        wanted = ["gdcm"]
     available = get_decoder(syntax).available_plugins
     return next((p for p in wanted if p in available), "gdcm")
 

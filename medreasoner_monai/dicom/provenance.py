@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from medreasoner_monai import RESEARCH_USE, __version__
 from medreasoner_monai.dicom.concepts import PROCESSING_EQUIPMENT
-from medreasoner_monai.dicom.identity import derived_uid
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
+from medreasoner_monai.dicom.uids import derived_uid
 from medreasoner_monai.task.findings import Finding, Origin
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from pydicom import Dataset
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.dicom import concepts as c
 from medreasoner_monai.dicom import provenance
-from medreasoner_monai.dicom.identity import PLACEHOLDER, identify
 from medreasoner_monai.dicom.image_library import headers, image_library
 from medreasoner_monai.dicom.measures import Measures
 from medreasoner_monai.dicom.report_groups import group
 from medreasoner_monai.dicom.segments import Segments
 from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom.uids import PLACEHOLDER, identify
 from medreasoner_monai.errors import DicomError
 from medreasoner_monai.task.findings import Finding, Origin
 

@@ -11,9 +11,9 @@ from pydicom import Dataset
 
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
-from medreasoner_monai.dicom.identity import PLACEHOLDER, identify
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
+from medreasoner_monai.dicom.uids import PLACEHOLDER, identify
 from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
 from medreasoner_monai.task.findings import Finding, Origin, SliceResult

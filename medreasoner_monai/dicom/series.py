@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from pydicom import Dataset
@@ -21,6 +21,7 @@ from medreasoner_monai.dicom.files import is_dicom, read_header
 from medreasoner_monai.dicom.found import AUTOMATIC, Found
 from medreasoner_monai.dicom.instance import Instance
 from medreasoner_monai.dicom.memory import from_dataset
+from medreasoner_monai.dicom.set_aside import Damaged, read_each, series_uid_of
 from medreasoner_monai.dicom.slices import Series
 from medreasoner_monai.errors import DicomError
 
@@ -55,7 +56,7 @@ def open_dicom(path: Path | str) -> Found:
     Raises
     ------
     DicomError
-        If there is no such path, no DICOM file, no image series, or a DICOM file that cannot be read at all.
+        If there is no such path, no DICOM file, or no image series; or if no image of it can be read.
     """
     path = Path(path)
     if not path.exists():
@@ -79,12 +80,12 @@ def open_datasets(datasets: Iterable[Dataset], where: str = "the data sets in me
     Raises
     ------
     DicomError
-        If there is no image among them, or one that cannot be read at all.
+        If there is no image among them, or none that can be read.
     """
-    return found_among(map(from_dataset, datasets), where)
+    return found_among(read_each(datasets, from_dataset), where)
 
 
-def found_among(instances: Iterable[Instance], where: str) -> Found:
+def found_among(instances: Iterable[Instance | Damaged], where: str) -> Found:
     """Every image series among instances of any source; ``where`` names them in messages.
 
     Raises
@@ -94,14 +95,52 @@ def found_among(instances: Iterable[Instance], where: str) -> Found:
     """
     groups: dict[str, list[Instance]] = {}
     others: Counter[str] = Counter()
+    damaged: list[Damaged] = []
+    incomplete: list[Instance] = []
     for instance in instances:
-        if _is_picture(instance.header):
+        if isinstance(instance, Damaged):
+            damaged.append(instance)
+        elif _is_picture(instance.header):
             groups.setdefault(str(instance.header.SeriesInstanceUID), []).append(instance)
         else:
             others[_kind(instance.header)] += 1
+            incomplete.append(instance)
     if not groups:
+        if damaged:
+            raise _all_damaged(damaged)
         raise _only_others(where, others) if others else DicomError(f"{where}: there is none; give an image series")
-    return Found(where, tuple(s for uid, members in sorted(groups.items()) for s in assemble(uid, members)))
+    return _assembled(where, groups, {}, [*damaged, *_lost(incomplete, groups)])
+
+
+def _assembled(
+    where: str, groups: dict[str, list[Instance]], notes: dict[str, list[str]], damaged: list[Damaged]
+) -> Found:
+    """Each series with the damaged instances that are its own, or may be."""
+    found: list[Series] = []
+    for uid, members in sorted(groups.items()):
+        own = [d for d in damaged if d.series_uid in (None, uid)]
+        found += assemble(uid, members, notes.get(uid, ()), own)
+    return Found(where, tuple(found))
+
+
+def _lost(incomplete: Iterable[Instance], groups: Collection[str]) -> Iterator[Damaged]:
+    """Instances without what an image must have, where they are one all the same: they may be slices of a series.
+
+    What has a SOP class and neither rows nor pixels is something else (a waveform, a document), unless it says that it
+    belongs to a series of images.
+    """
+    for instance in incomplete:
+        header = instance.header
+        uid = str(header.get("SeriesInstanceUID") or "") or None
+        if str(header.get("Modality")) in _NOT_PICTURES:
+            continue
+        if uid in groups or instance.pixels is not None or header.get("Rows") or not header.get("SOPClassUID"):
+            yield Damaged(f"{instance.source.name}: {_kind(header)}; export it again, complete", uid)
+
+
+def _all_damaged(damaged: list[Damaged]) -> DicomError:
+    more = f"; and {len(damaged) - 1} more damaged file(s)" if len(damaged) > 1 else ""
+    return DicomError(damaged[0].reason + more)
 
 
 def _search(root: Path, path: Path, ignored: int, kept: object) -> Found:
@@ -111,12 +150,18 @@ def _search(root: Path, path: Path, ignored: int, kept: object) -> Found:
     others: Counter[str] = Counter()
     listings: list[tuple[Path, directory.Listing]] = []
     archives = 0
+    damaged: list[Damaged] = []
+    incomplete: list[Instance] = []
     for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
-        if not is_dicom(file):
-            ignored += 1
-            archives += file.suffix.lower() == ".zip" and is_archive(file)
+        try:
+            if not is_dicom(file):
+                ignored += 1
+                archives += file.suffix.lower() == ".zip" and is_archive(file)
+                continue
+            instance = read_header(file, kept)
+        except DicomError as error:
+            damaged.append(Damaged(str(error), series_uid_of(file)))
             continue
-        instance = read_header(file, kept)
         header = instance.header
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             listings.append((file.parent, directory.listed(header)))
@@ -126,17 +171,18 @@ def _search(root: Path, path: Path, ignored: int, kept: object) -> Found:
             places.setdefault(uid, []).append(file)
         else:
             others[_kind(header)] += 1
+            incomplete.append(instance)
     if ignored:
         logger.info("%d file(s) that are not DICOM were left aside", ignored)
     if not groups:
+        if damaged:
+            raise _all_damaged(damaged)
         raise _nothing(path, others, ignored, archives, sum(len(i) for _, found in listings for i in found.values()))
     notes: dict[str, list[str]] = {uid: [] for uid in groups}
     for folder, listing in listings:
         for uid, said in directory.notes(listing, folder, places).items():
             notes[uid] += said
-    return Found(
-        str(path), tuple(s for uid, members in sorted(groups.items()) for s in assemble(uid, members, notes[uid]))
-    )
+    return _assembled(str(path), groups, notes, [*damaged, *_lost(incomplete, groups)])
 
 
 def _nothing(path: Path, others: Counter[str], ignored: int, archives: int, listed: int) -> DicomError:

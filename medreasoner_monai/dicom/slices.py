@@ -13,6 +13,7 @@ from pydicom import Dataset
 from medreasoner_monai.dicom import placement
 from medreasoner_monai.dicom.display import render_frame
 from medreasoner_monai.dicom.hanging import hang
+from medreasoner_monai.dicom.identity import check_unchanged
 from medreasoner_monai.dicom.instance import FrameSource
 from medreasoner_monai.dicom.pixels import frames
 from medreasoner_monai.dicom.placement import Plane
@@ -53,6 +54,8 @@ class Series:
         Counted from 1; 0 for a series of one part. ``UID#2`` chooses the second.
     because:
         Why this series was chosen; empty before.
+    set_aside:
+        Damaged instances that were left out, by name and with the reason: the series is not whole.
     """
 
     uid: str
@@ -65,6 +68,7 @@ class Series:
     part: str = ""
     number_of_part: int = 0
     because: str = ""
+    set_aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.planes:
@@ -124,10 +128,13 @@ class Series:
         Raises
         ------
         DicomError
-            If it cannot be read (any more).
+            If it cannot be read (any more), or is another instance or another patient's by now.
         """
         number, frame = self.locate(index)
-        return self.sources[number].load(), frame
+        source = self.sources[number]
+        dataset = source.load()
+        check_unchanged(dataset, self.headers[number], source.name)
+        return dataset, frame
 
     def orientation(self, index: int) -> Orientation:
         """The canonical view of the slice at ``index``: see :mod:`medreasoner_monai.dicom.hanging`.
@@ -238,6 +245,7 @@ class Series:
         lines = [self.summary(), *([f"chosen: {self.because}"] if self.because else [])]
         lines += [f"repaired: {what}" for what in self.repairs]
         lines += [f"noticed: {what}" for what in self.notes]
+        lines += [f"set aside: {what}" for what in self.set_aside]
         return "\n".join(lines)
 
     def _thickness(self, keyword: str) -> float | None:

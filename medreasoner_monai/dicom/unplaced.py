@@ -10,8 +10,8 @@ from __future__ import annotations
 from pydicom import Dataset
 from pydicom.tag import Tag
 
-from medreasoner_monai.dicom.identity import PLACEHOLDER
 from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom.uids import PLACEHOLDER
 
 _UPRIGHT = [1, 0, 0, 0, 1, 0]
 _MADE_UP = ("FrameOfReferenceUID", "PositionReferenceIndicator", "DimensionOrganizationType")

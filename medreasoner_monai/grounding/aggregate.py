@@ -13,6 +13,7 @@ from medreasoner_monai.grounding.placing import stored_mask, viewed_answer, view
 from medreasoner_monai.grounding.plan import Plan
 from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.grounding.sides import with_sides_checked
+from medreasoner_monai.grounding.source_flags import with_source_flags
 from medreasoner_monai.grounding.tracking import tracking_uid
 from medreasoner_monai.grounding.worker import ModelWorker
 from medreasoner_monai.segmenters.protocol import Prompt
@@ -85,7 +86,8 @@ def aggregate(
         candidates=candidates,
         confidence_kind=_kind(plan, shown),
     )
-    return with_coverage(series, with_sides_checked(series, with_name(series, question, finding)))
+    finding = with_sides_checked(series, with_name(series, question, finding))
+    return with_coverage(series, with_source_flags(series, finding))
 
 
 def _kind(plan: Plan, shown: SliceResult) -> ConfidenceKind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medreasoner_monai.dicom.identity import derived_uid
+from medreasoner_monai.dicom.uids import derived_uid
 from medreasoner_monai.grounding.plan import Plan
 from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.reasoners.protocol import Reasoner

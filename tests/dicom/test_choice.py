@@ -38,7 +38,8 @@ def test_the_only_images_proper_are_taken_and_it_is_said_why(mixed: Path) -> Non
 
 
 def test_what_is_left_aside_can_be_asked_for(mixed: Path) -> None:
-    assert choose_series(mixed, "1.2.826.0.1.101").because == "asked for by its UID"
+    because = choose_series(mixed, "1.2.826.0.1.101").because
+    assert because.startswith("asked for by its UID; the place holds images of 2 patients")
 
 
 def test_what_is_left_aside_is_taken_where_nothing_else_is(mixed: Path) -> None:
@@ -58,13 +59,13 @@ def test_two_series_of_images_proper_are_listed_best_first(mixed: Path) -> None:
     assert all("  - a " in line for line in lines[2:])
     chosen = choose_series(mixed, "auto")
     assert chosen.uid == "1.2.826.0.1.99"
-    assert chosen.because == "automatically: most images in space (5) among 5 series"
+    assert chosen.because.startswith("automatically: most images in space (5) among 5 series")
 
 
 def test_a_series_that_cannot_be_used_comes_after_those_that_can(tmp_path: Path) -> None:
     make_ct(tmp_path / "good", 2, series_uid="1.2.826.0.1.1")
-    (bad, *_) = make_ct(tmp_path / "bad", 5, series_uid="1.2.826.0.1.2")
-    bad.write_bytes(bad.read_bytes()[:-1000])
+    for bad in make_ct(tmp_path / "bad", 5, series_uid="1.2.826.0.1.2")[:3]:
+        bad.write_bytes(bad.read_bytes()[:-1000])
     assert choose_series(tmp_path, "auto").uid == "1.2.826.0.1.1"
     with pytest.raises(DicomError, match="5 image.*has files that cannot be used"):
         choose_series(tmp_path)

@@ -224,7 +224,7 @@ def test_two_slices_in_one_place_that_nothing_tells_apart_are_refused(tmp_path: 
     ("values", "pattern"),
     [
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, r"mixes slice orientations \(3 of one, 1 of one\)"),
-        ({"FrameOfReferenceUID": "1.2.3"}, "mixes 2 frames of reference"),
+        ({"FrameOfReferenceUID": "1.2.3"}, "mixes 2 values of FrameOfReferenceUID: .*file43 against"),
         ({"PixelSpacing": [0.9, 0.9]}, "mixes pixel spacings"),
     ],
 )

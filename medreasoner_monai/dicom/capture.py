@@ -62,7 +62,7 @@ def build_capture(
 
     Returns
     -------
-    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.identity`);
+    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.uids`);
     :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises

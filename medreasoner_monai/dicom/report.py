@@ -54,7 +54,7 @@ def build_report(
 
     Returns
     -------
-    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.identity`);
+    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.uids`);
     :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises

@@ -14,7 +14,7 @@ from medreasoner_monai.dicom.concepts import ARTIFICIAL_INTELLIGENCE, GENERIC
 from medreasoner_monai.dicom.series import Series
 from medreasoner_monai.dicom.text import short
 from medreasoner_monai.dicom.uids import PLACEHOLDER, identify
-from medreasoner_monai.dicom.unplaced import as_stack, out_of_stack, with_shared_groups
+from medreasoner_monai.dicom.unplaced import as_stack, needs_stack, out_of_stack, with_shared_groups
 from medreasoner_monai.errors import DicomError, InputError, MedReasonerError
 from medreasoner_monai.task.findings import Finding, Origin, SliceResult
 
@@ -61,7 +61,7 @@ def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, ki
 
     Returns
     -------
-    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.identity`);
+    The data set, with UIDs that follow from its content (:mod:`~medreasoner_monai.dicom.uids`);
     :func:`~medreasoner_monai.dicom.saving.save` writes it.
 
     Raises
@@ -79,7 +79,7 @@ def build_seg(series: Series, findings: Sequence[Finding], origin: Origin, *, ki
         _check(series, finding)
     import highdicom as hd
 
-    stacked = len(series) > 1 and not series.has_frame_of_reference
+    stacked = needs_stack(series)
     sources = as_stack(series) if stacked else [with_shared_groups(h) for h in series.headers]
     try:
         seg = hd.seg.Segmentation(

@@ -49,12 +49,13 @@ class Segments:
         DicomError
             If no frame does.
         """
-        wanted = source.frames[0] if source.frames else 0
+        # An image of one frame may be referred to with or without its number.
+        wanted = source.frames[0] if source.frames else 1
         shared = self.header.SharedFunctionalGroupsSequence[0]
         for frame, item in enumerate(self.header.PerFrameFunctionalGroupsSequence, 1):
             image = item.DerivationImageSequence[0].SourceImageSequence[0]
             here = image.ReferencedSOPInstanceUID == source.sop_instance_uid
-            if here and int(image.get("ReferencedFrameNumber") or 0) == wanted and _shows(number, item, shared):
+            if here and int(image.get("ReferencedFrameNumber") or 1) == wanted and _shows(number, item, shared):
                 return frame
         raise DicomError(
             f"{self.name}: segment {number} has no frame of the key slice; build it again from the same findings"

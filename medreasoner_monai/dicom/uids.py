@@ -62,8 +62,9 @@ def _digest(dataset: Dataset) -> str:
     content.update(dataset)
     for keyword in (*_WHEN, *_OWN, _BULK):
         content.pop(keyword, None)
-    if equipment := content.pop("ContributingEquipmentSequence", None):
-        content.ContributingEquipmentSequence = [_timeless(item) for item in equipment.value]
+    if equipment := content.get("ContributingEquipmentSequence"):
+        content.pop("ContributingEquipmentSequence")
+        content.ContributingEquipmentSequence = [_timeless(item) for item in equipment]
     encoded = DicomBytesIO()
     encoded.is_little_endian, encoded.is_implicit_VR = True, False
     write_dataset(encoded, content, parent_encoding="utf-8")

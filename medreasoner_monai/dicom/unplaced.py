@@ -18,6 +18,20 @@ _MADE_UP = ("FrameOfReferenceUID", "PositionReferenceIndicator", "DimensionOrgan
 _SHAREABLE = {"PlaneOrientationSequence": "ImageOrientationPatient", "PixelMeasuresSequence": "PixelSpacing"}
 
 
+def needs_stack(series: Series) -> bool:
+    """Whether highdicom takes the series only as a stack: several frames, or one of a kind that may have several.
+
+    It takes an X-ray angiogram or a photograph of the fundus for an enhanced image, by its SOP class, whether it has
+    functional groups or not.
+    """
+    from highdicom._standard_utils import is_multiframe_image  # it has no public name for this
+
+    if series.has_frame_of_reference:
+        return False
+    header = series.headers[0]
+    return len(series) > 1 or (is_multiframe_image(header) and "SharedFunctionalGroupsSequence" not in header)
+
+
 def as_stack(series: Series) -> list[Dataset]:
     """Headers like the series', in a made-up frame of reference; the series' own are left as they are."""
     stack = []
@@ -29,7 +43,8 @@ def as_stack(series: Series) -> list[Dataset]:
         made_up = _place(number)
         made_up.FrameOfReferenceUID = PLACEHOLDER
         frames = int(header.get("NumberOfFrames") or 1)
-        if frames > 1:
+        if frames > 1 or len(series) == 1:
+            made_up.NumberOfFrames = frames
             made_up.SharedFunctionalGroupsSequence = [_shared()]
             made_up.PerFrameFunctionalGroupsSequence = [_placed(i) for i in range(frames)]
         copy.update(made_up)

@@ -27,7 +27,7 @@ TOWARDS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "H": (2, 1), "F
 
 
 def canonical(sliced: int) -> NDArray[np.uint8]:
-    """The body's pictures ``(slices, rows, columns)`` of a plane: from feet to head, front to back, or left to right."""
+    """The body's pictures ``(slices, rows, columns)`` of a plane: feet to head, front to back, or left to right."""
     hu = body().astype(float)
     planes = (hu, hu.transpose(1, 0, 2)[:, ::-1], hu.transpose(2, 0, 1)[::-1, ::-1])[sliced]
     grey = 255 * ((planes - (40 - 0.5)) / (800 - 1) + 0.5)  # PS3.3 C.11.2.1.2.1

@@ -57,7 +57,7 @@ def aggregate(
     stops: tuple[str, ...] = ()
     candidates: tuple[SliceResult, ...] = ()
     if plan.carry and shown.mask is not None and shown.voxels and shown.grounding is not None:
-        # The segmenter follows what it sees: views, all of them turned alike.
+        # The segmenter follows what it sees: views. Each is turned back by itself.
         turned = series.orientation(shown.index)
         mask = viewed_mask(shown.mask, turned)
         rows, columns = mask.shape
@@ -72,7 +72,15 @@ def aggregate(
         )
         candidates, ordered = tuple(ordered), [shown]
         ordered += [
-            SliceResult(c.index, None, "", stored_mask(c.mask, turned), 0.0, c.confidence, carried=True)
+            SliceResult(
+                c.index,
+                None,
+                "",
+                stored_mask(c.mask, series.orientation(c.index)),
+                0.0,
+                c.confidence,
+                carried=True,
+            )
             for c in carried.slices
         ]
         ordered.sort(key=lambda r: r.index)

@@ -65,6 +65,7 @@ def write_ct(folder: Path, way: Way, hu: NDArray[np.int16] | None = None) -> Pat
         _DIRECTIONS[axis] * SPACING[axis] * (hu.shape[axis] - 1) for axis, b in zip(axes, back, strict=True) if b
     )
     template = dcmread(carried("CT_small.dcm"))
+    template.remove_private_tags()  # which are most of it, and take time
     series, frame, study = (generate_uid(prefix=None) for _ in range(3))
     for number, pixels in enumerate(stored):
         dataset = Dataset()

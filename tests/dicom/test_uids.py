@@ -14,10 +14,10 @@ from pydicom.uid import UID
 
 from medreasoner_monai.dicom import provenance
 from medreasoner_monai.dicom.capture import build_capture
-from medreasoner_monai.dicom.uids import derived_uid, identify
 from medreasoner_monai.dicom.report import build_report
 from medreasoner_monai.dicom.seg import build_seg
 from medreasoner_monai.dicom.series import Series
+from medreasoner_monai.dicom.uids import derived_uid, identify
 from medreasoner_monai.task.findings import Engine, Finding, Flag, Origin
 from medreasoner_monai.task.taxonomy import codes_for
 from tests.dicom.made import KINDS, ORIGIN, a_finding, a_mask, make_series

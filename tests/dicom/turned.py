@@ -51,8 +51,17 @@ def spot_in_space(*, mirrored: bool = False) -> NDArray[np.float64]:
     return np.asarray((corners * SPACING)[:, ::-1] + ORIGIN)
 
 
-def write_ct(folder: Path, way: Way, hu: NDArray[np.int16] | None = None) -> Path:
-    """The body as single-frame CT slices: the same patient, whichever ``way`` they are stored."""
+def write_ct(
+    folder: Path,
+    way: Way = WAYS[0],
+    hu: NDArray[np.int16] | None = None,
+    origin: tuple[float, float, float] = ORIGIN,
+    **more: object,
+) -> Path:
+    """The body as single-frame CT slices: the same patient, whichever ``way`` they are stored.
+
+    ``more`` are further attributes of every slice.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     axes, back = way
     hu = body() if hu is None else hu
@@ -61,7 +70,7 @@ def write_ct(folder: Path, way: Way, hu: NDArray[np.int16] | None = None) -> Pat
     directions = _DIRECTIONS[list(axes)] * signs[:, None]
     spacing = np.array(SPACING)[list(axes)]
     # The stored grid's first voxel is the body's last where an axis runs backwards.
-    corner = np.array(ORIGIN) + sum(
+    corner = np.array(origin) + sum(
         _DIRECTIONS[axis] * SPACING[axis] * (hu.shape[axis] - 1) for axis, b in zip(axes, back, strict=True) if b
     )
     template = dcmread(carried("CT_small.dcm"))
@@ -81,6 +90,8 @@ def write_ct(folder: Path, way: Way, hu: NDArray[np.int16] | None = None) -> Pat
         dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
         dataset.WindowCenter, dataset.WindowWidth = 40, 800
         dataset.PixelData = np.ascontiguousarray(pixels + 1024).astype(np.int16).tobytes()
+        for keyword, value in more.items():
+            setattr(dataset, keyword, value)
         dataset.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
     return folder
 
@@ -96,3 +107,15 @@ def write_radiograph(path: Path, picture: NDArray[np.uint16], orientation: list[
         setattr(dataset, keyword, value)
     dataset.save_as(path)
     return path
+
+
+def radiograph(*, mirrored: bool = False) -> NDArray[np.uint16]:
+    """A body in air as a radiograph shows it from the front, ``(60, 50)``, with a bright spot at the patient's left.
+
+    As it is hung, or ``mirrored``.
+    """
+    rows, columns = np.indices((60, 50))
+    picture = np.zeros((60, 50), np.uint16)
+    picture[np.abs(columns - 24.5) < 18 + 2 * np.cos(rows / 9)] = 1500
+    picture[20:30, 33:38] = 3900
+    return np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture

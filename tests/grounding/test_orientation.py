@@ -12,13 +12,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian
 
 from medreasoner_monai.dicom.series import choose_series
+from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.outputs import Outputs, write_outputs
 from medreasoner_monai.grounding.request import Question
-from tests.dicom.tools import need_tool
+from medreasoner_monai.reasoners.protocol import Image, Reading
+from medreasoner_monai.task.answer import Grounding
+from medreasoner_monai.task.geometry import Box, Frame, Points
+from tests.dicom.tools import need_ct, need_tool
 from tests.dicom.turned import ORIGIN, SHAPE, SPACING, SPOT, WAYS, Way, body, name, spot_in_space, write_ct
 from tests.grounding.bright import bright_grounder
+from tests.grounding.fakes import BoxSegmenter, MiddleReasoner
 
 QUESTION = Question("Which organ on the patient's left cleans the blood?", "left kidney")
 BOX = (255, 190, 60)
@@ -27,7 +33,7 @@ TOWARDS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "H": (2, 1), "F
 
 
 def canonical(sliced: int) -> NDArray[np.uint8]:
-    """The body's pictures ``(slices, rows, columns)`` of a plane: feet to head, front to back, or left to right."""
+    """The body's pictures ``(slices, rows, columns)``: from feet to head, from front to back, or from left to right."""
     hu = body().astype(float)
     planes = (hu, hu.transpose(1, 0, 2)[:, ::-1], hu.transpose(2, 0, 1)[::-1, ::-1])[sliced]
     grey = 255 * ((planes - (40 - 0.5)) / (800 - 1) + 0.5)  # PS3.3 C.11.2.1.2.1
@@ -70,6 +76,42 @@ def test_mask_box_code_and_picture_agree_in_the_patient(way: Way, tmp_path: Path
     assert segment.SegmentLabel == ("left kidney" if shows_sides else "kidney")
     assert answer["side"]["value"] == ("left" if shows_sides else "unknown")
     assert [flag["kind"] for flag in answer["flags"]] == ([] if shows_sides else ["side", "side"])
+
+
+def test_the_real_ct_stored_mirrored_is_answered_alike(tmp_path: Path) -> None:
+    """Its rows run the other way; attributes and pixels say the same as before."""
+    plain = choose_series(need_ct())
+    for index in range(len(plain)):
+        dataset, _ = plain.load(index)
+        pixels = dataset.pixel_array[:, ::-1]
+        axes, first = (
+            np.array(dataset[k].value, dtype=float) for k in ("ImageOrientationPatient", "ImagePositionPatient")
+        )
+        width = (pixels.shape[1] - 1) * float(dataset.PixelSpacing[1])
+        dataset.ImagePositionPatient = [float(f"{v:.9g}") for v in first + width * axes[:3]]
+        dataset.ImageOrientationPatient = [*(-axes[:3]), *axes[3:]]
+        dataset.PixelData = np.ascontiguousarray(pixels).tobytes()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.save_as(tmp_path / f"{index}.dcm", enforce_file_format=True)
+    mirrored = choose_series(tmp_path)
+    aside = Grounder(AnswersAside(), BoxSegmenter())
+    (one,), (other,) = (aside.ground(s, "Which organ stores bile?").findings for s in (plain, mirrored))
+    assert one.key == other.key and one.marked.keys() == other.marked.keys()
+    for index, mask in one.marked.items():
+        there = other.marked[index][:, ::-1]  # into the first one's grid
+        assert 2 * (mask & there).sum() / (mask.sum() + there.sum()) == 1
+        assert not np.array_equal(mask, mask[:, ::-1]), "the answer is not symmetric"
+
+
+class AnswersAside(MiddleReasoner):
+    """Always the same place of the picture, left of its middle: what a model does that is shown one picture."""
+
+    def _read(self, image: Image, question: str, moved: float = 0.0) -> Reading:
+        rows, columns = image.shape[:2]
+        frame = Frame(columns, rows)
+        box = Box(columns * 0.2, rows * 0.3, columns * 0.45, rows * 0.6, frame)
+        points = Points((columns * 0.25, rows * 0.4), (columns * 0.4, rows * 0.5), frame)
+        return Reading(Grounding("A grey area.", box, points), "", frame, 0.0)
 
 
 def marked_in_space(seg: Path, folder: Path) -> NDArray[np.float64]:

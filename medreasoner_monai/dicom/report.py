@@ -128,7 +128,16 @@ def _content(
     # The template has the library before the measurements.
     root.ContentSequence.insert(len(root.ContentSequence) - 1, image_library(series, looked_at))
     root.ContentSequence.append(notice)
+    _separate(root)
     return root
+
+
+def _separate(container: Dataset) -> None:
+    """Say that a container's items are no running text (PS3.3 C.17.3.2.5): viewers then name each."""
+    if container.ValueType == "CONTAINER":
+        container.ContinuityOfContent = "SEPARATE"
+        for item in container.get("ContentSequence", ()):
+            _separate(item)
 
 
 def _device(origin: Origin) -> ObserverContext:

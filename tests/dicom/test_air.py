@@ -113,14 +113,13 @@ def test_dcmqi_reads_the_same_voxels_where_they_lie_in_space(written: Written, t
     assert [int((r > 0).sum()) for r in read] == [f.voxels for f in written.findings[:2]]
 
 
-def test_dcmqi_reads_the_measurements_of_a_volume(written: Written, tmp_path: Path) -> None:
+def test_dcmqi_reads_every_group_and_the_measurements_of_a_volume(written: Written, tmp_path: Path) -> None:
     volumetric = [f for f in written.findings if len(f.marked) > 1 and written.series.has_frame_of_reference]
-    if not volumetric:
-        pytest.skip("dcmqi reads measurement groups of volumes (TID 1411)")
     out = tmp_path / "measurements.json"
     tool = need_tool("tid1500reader", "pip install dcmqi")
     subprocess.run([tool, "--inputDICOM", written.report, "--outputMetadata", out], check=True, capture_output=True)
     read = {g["TrackingUniqueIdentifier"]: g for g in json.loads(out.read_text())["Measurements"]}
+    assert read.keys() == {f.tracking_uid for f in written.findings}
     for finding in volumetric:
         group = read[finding.tracking_uid]
         assert group["ReferencedSegment"] == 1

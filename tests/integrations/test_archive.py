@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -19,6 +20,7 @@ from medreasoner_monai.grounding.outputs import Outputs, write_outputs
 from medreasoner_monai.grounding.result import GroundingResult
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series, nothing_found
 from tests.dicom.tools import need_ct, paths_of
+from tests.grounding.fakes import MiddleReasoner, grounder
 from tests.integrations.viewer import orthanc
 from tests.integrations.viewer.orthanc import Archive
 from tests.integrations.viewer.reference import ORGANS, grounded_reference, reference_masks
@@ -165,6 +167,29 @@ def test_answers_about_other_images_join_their_study_too(kind: str, own_archive:
     assert outputs.seg is not None
     own_archive.store(*dict.fromkeys(paths_of(series)), outputs.seg, outputs.report, outputs.capture)
     check_unchanged(own_archive, str(series.headers[0].StudyInstanceUID), outputs)
+
+
+def test_an_answer_that_is_given_again_is_kept_once(own_archive: Archive, tmp_path: Path) -> None:
+    series = make_series("CT, three slices", tmp_path / "in")
+    study = str(series.headers[0].StudyInstanceUID)
+
+    def answer(name: str, digest: str) -> list[Path]:
+        reasoner = MiddleReasoner()
+        reasoner.digest = digest
+        paths = write_outputs(grounder(reasoner).ground(series, "Which part?"), tmp_path / name).paths
+        return [p for p in paths if p.suffix == ".dcm"]
+
+    def counts() -> dict[str, int]:
+        listed = own_archive.get(f"studies/{study}/instances").json()
+        return dict(Counter(i["00080060"]["Value"][0] for i in listed))
+
+    own_archive.store(tmp_path / "in/ct", *answer("once", "a" * 64))
+    once = counts()
+    own_archive.store(*answer("again", "a" * 64))
+    assert counts() == once == {"CT": 3, "SEG": 1, "SR": 1, "OT": 1}
+    own_archive.store(*answer("trained on", "b" * 64))
+    now = counts()
+    assert (now["SEG"], now["SR"]) == (2, 2), "another model's answer is another object"
 
 
 def check_unchanged(archive: Archive, study: str, outputs: Outputs) -> None:

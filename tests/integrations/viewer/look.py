@@ -66,7 +66,12 @@ def look(address: str, out: Path) -> dict[str, Any]:
         playwright.selectors.set_test_id_attribute("data-cy")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         seen["browser"] = browser.version
-        for name, step in (("segmentation", _segmentation), ("report", _report), ("capture", _capture)):
+        for name, step in (
+            ("segmentation", _segmentation),
+            ("report", _report),
+            ("text", _text),
+            ("capture", _capture),
+        ):
             page = browser.new_page(viewport=SIZE)
             page.set_default_timeout(SECONDS * 1000)
             page.on("request", lambda r: seen["outside"].append(r.url) if _outside(r.url) else None)
@@ -102,12 +107,20 @@ def _segmentation(page: Page, errors: list[str]) -> dict[str, Any]:
 
 
 def _report(page: Page, errors: list[str]) -> dict[str, Any]:
-    page.get_by_text("Research use only: report").first.dblclick()
+    page.get_by_text("Research use only: report on").first.dblclick()
     page.locator("svg.svg-layer text").first.wait_for()
     _settle(page)
     shapes = page.locator("svg.svg-layer polyline, svg.svg-layer path, svg.svg-layer line")
     texts = page.locator("svg.svg-layer tspan").all_text_contents()
     return {"place": page.evaluate(PLACE), "texts": texts, "shapes": shapes.count()}
+
+
+def _text(page: Page, errors: list[str]) -> dict[str, Any]:
+    page.get_by_text("As text: research use only").first.dblclick()
+    shown = page.get_by_text("Imaging Measurement Report").locator("xpath=ancestor::div[3]").first
+    shown.wait_for()
+    _settle(page)
+    return {"text": shown.inner_text()}
 
 
 def _capture(page: Page, errors: list[str]) -> dict[str, Any]:

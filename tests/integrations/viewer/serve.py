@@ -14,11 +14,12 @@ import httpx
 
 from medreasoner_monai import RESEARCH_USE
 
+ANSWERS = Path(__file__).with_name("answers.js")
 _KEPT = ("content-type", "content-disposition")
 
 
 def app_config() -> str:
-    """What OHIF is told (`app-config.js`): one data source, beside it; nothing is fetched from anywhere else."""
+    """What OHIF is told (`app-config.js`): one data source, beside it, and to show our reports as text too."""
     source = {
         "friendlyName": "Results",
         "name": "results",
@@ -54,7 +55,8 @@ def app_config() -> str:
             }
         ],
     }
-    return f"// {RESEARCH_USE}\nwindow.config = {json.dumps(config, indent=2)};\n"
+    answers = ANSWERS.read_text(encoding="utf-8")
+    return f"// {RESEARCH_USE}\nwindow.config = {json.dumps(config, indent=2)};\n{answers}"
 
 
 @contextmanager

@@ -18,7 +18,8 @@ _TASKS = (
     "In the {view} the {name} is asked for.",
 )
 """Kind of picture and target first: what follows is decided by a look at both, and not before they are known."""
-_FOUND = "A {size} area in the {place}, {brightness} its surroundings, fits the {name}."
+_FOUND = "A {size} {brightness} area in the {place} fits the {name}."
+_BRIGHTNESS = {"brighter than": "bright", "darker than": "dark", "as bright as": "faint"}
 _ABSENT = "No area of the {site} fits the {name}."
 """One word, A or No, decides whether there is a target. If either had several beginnings, a greedy answer would favour
 the other: of two beginnings, each is half as likely as their sum."""
@@ -59,7 +60,7 @@ def write_trace(
     found = _FOUND.format(
         size=size_word(float(mask.mean())),
         place=place_words(box, (mask.shape[0], mask.shape[1])),
-        brightness=brightness_words(phantom, category),
+        brightness=_BRIGHTNESS[brightness_words(phantom, category)],
         name=category,
     )
     return f"{_task(phantom, category, rng)} {found}"

@@ -12,25 +12,21 @@ from medreasoner_monai.data.phantoms import Phantom
 
 _ROWS = ("upper", "middle", "lower")
 _COLS = ("left", "centre", "right")
-_PATTERNS = (
-    "The {view} shows a {size} area in the {place}. It is {brightness} its surroundings. This fits the {name}.",
-    "In the {place} of the {view} lies a {size} area, {brightness} its surroundings. This is the {name}.",
-    "Look at the {place} of the {view}. A {size} area there is {brightness} its surroundings. It is the {name}.",
+_TASKS = (
+    "Sought in the {view} is the {name}.",
+    "The {view} is searched for the {name}.",
+    "In the {view} the {name} is asked for.",
 )
-
-
-_ABSENT = (
-    "The {view} shows the {site}. No area fits the {name}.",
-    "In this {view} the {site} is shown. No area fits the {name}.",
-    "Look over the {view} of the {site}. No area fits the {name}.",
-)
-"""Each begins as one of the patterns above does and leaves it at one word: whether there is a target is then decided by
-one next word, yes or no. A beginning of its own would be as likely as a third of those with a target, and a greedy
-answer would find nothing at a probability of one in four."""
+"""Kind of picture and target first: what follows is decided by a look at both, and not before they are known."""
+_FOUND = "A {size} {brightness} area in the {place} fits the {name}."
+_BRIGHTNESS = {"brighter than": "bright", "darker than": "dark", "as bright as": "faint"}
+_ABSENT = "No area of the {site} fits the {name}."
+"""One word, A or No, decides whether there is a target. If either had several beginnings, a greedy answer would favour
+the other: of two beginnings, each is half as likely as their sum."""
 
 
 def write_absent_trace(phantom: Phantom, category: str, rng: np.random.Generator) -> str:
-    """Say what the picture shows, and that the target is not in it: two short sentences, the name last.
+    """Say what is sought, and that it is not in the picture: two short sentences, the name last.
 
     Parameters
     ----------
@@ -39,16 +35,15 @@ def write_absent_trace(phantom: Phantom, category: str, rng: np.random.Generator
     category : str
         What is asked for.
     rng : numpy.random.Generator
-        Chooses the sentence pattern.
+        Chooses the first sentence.
     """
-    pattern = _ABSENT[int(rng.integers(len(_ABSENT)))]
-    return pattern.format(view=phantom.view.split(",")[0], site=phantom.site, name=category)
+    return f"{_task(phantom, category, rng)} {_ABSENT.format(site=phantom.site, name=category)}"
 
 
 def write_trace(
     phantom: Phantom, category: str, rng: np.random.Generator, box: tuple[float, float, float, float]
 ) -> str:
-    """Describe a target and name it, in two or three short sentences of 12 to 28 words in all.
+    """Say what is sought, then describe the target and name it: two sentences of 12 to 28 words in all.
 
     Parameters
     ----------
@@ -57,18 +52,22 @@ def write_trace(
     category : str
         The target, a key of ``phantom.masks``.
     rng : numpy.random.Generator
-        Chooses the sentence pattern.
+        Chooses the first sentence.
     box : tuple of float
         x1, y1, x2, y2 of the target in image pixels.
     """
     mask = phantom.masks[category]
-    return _PATTERNS[int(rng.integers(len(_PATTERNS)))].format(
-        view=phantom.view.split(",")[0],
+    found = _FOUND.format(
         size=size_word(float(mask.mean())),
         place=place_words(box, (mask.shape[0], mask.shape[1])),
-        brightness=brightness_words(phantom, category),
+        brightness=_BRIGHTNESS[brightness_words(phantom, category)],
         name=category,
     )
+    return f"{_task(phantom, category, rng)} {found}"
+
+
+def _task(phantom: Phantom, category: str, rng: np.random.Generator) -> str:
+    return _TASKS[int(rng.integers(len(_TASKS)))].format(view=phantom.view.split(",")[0], name=category)
 
 
 def place_words(box: tuple[float, float, float, float], shape: tuple[int, int]) -> str:

@@ -99,9 +99,20 @@ def test_lungs_at_the_top_of_a_ct_are_not_said_to_be_absent() -> None:
 def test_the_trace_denies_the_target_in_its_last_sentence() -> None:
     for s in absent(OTHER_PART, REMOVED, HEALTHY):
         first, last = s.trace.rstrip(".").split(". ")
-        assert last == f"No area fits the {s.category}"
         site = {"CT": "abdomen", "X-Ray": "chest", "MRI": "brain"}[s.modality]
-        assert f"the {site}" in first and s.category not in first.replace(site, "")
+        assert last == f"No area of the {site} fits the {s.category}"
+        assert s.category in first and " no " not in f" {first.lower()} "
+
+
+def test_traces_with_and_without_a_target_begin_alike_and_part_at_one_word() -> None:
+    words: dict[bool, set[str]] = {True: set(), False: set()}
+    openings: dict[bool, set[str]] = {True: set(), False: set()}
+    for s in samples():
+        first, _, last = s.trace.partition(". ")
+        openings[s.present].add(first.replace(s.category, "*").split("*")[0].split()[0])
+        words[s.present].add(last.split()[0])
+    assert openings[True] == openings[False] and len(openings[True]) > 1
+    assert words == {True: {"A"}, False: {"No"}}
 
 
 def test_ids_name_the_kind_and_are_unique() -> None:

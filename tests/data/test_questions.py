@@ -68,7 +68,7 @@ def test_the_trace_names_the_place_where_the_target_is() -> None:
         vertical = "upper" if y < 1 / 3 else "lower" if y >= 2 / 3 else "middle"
         horizontal = "left" if x < 1 / 3 else "right" if x >= 2 / 3 else "centre"
         place = "centre" if (vertical, horizontal) == ("middle", "centre") else f"{vertical} {horizontal}"
-        assert f" {place} " in trace.replace(".", " "), (trace, x, y)
+        assert f" {place} " in trace.replace(",", " ").replace(".", " "), (trace, x, y)
 
 
 def test_the_trace_ends_with_the_name_and_keeps_its_length() -> None:

@@ -23,9 +23,9 @@ from medreasoner_monai.export.rows import Handed, Row, Splits, exported
 from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.settings.config import ParquetSource
 from medreasoner_monai.settings.training import ModelSettings
-from medreasoner_monai.task.answer import Grounding, parse
+from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason, parse
 from tests.export.conftest import SIZES
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 
 @pytest.fixture
@@ -52,6 +52,17 @@ def test_the_answer_is_counted_in_the_picture_that_is_exported(data: Path, model
         inside = np.asarray(row.picture.convert("L"), dtype=float)
         x1, y1, x2, y2 = map(round, answer.box.xyxy)
         assert inside[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].min() > 110
+
+
+def test_a_target_that_is_absent_is_exported_as_one(tmp_path: Path, model: Model) -> None:
+    write_split(tmp_path / "train.parquet", [absent_sample(1, trace="Nothing is bright."), sample(2)])
+    missing, shown = rows(tmp_path / "train.parquet", model)
+    assert isinstance(missing, Row) and isinstance(shown, Row)
+    assert parse(missing.conversation[-1]["content"], missing.frame) == NoAnswer(
+        Reason.NOTHING_FOUND, "Nothing is bright."
+    )
+    assert json.loads(missing.truth) == {"bbox_2d": None, "point_2d": None}
+    assert missing.frame == shown.frame and json.loads(shown.truth)["bbox_2d"] is not None
 
 
 def test_tokens_are_those_the_processor_counts(data: Path, model: Model) -> None:

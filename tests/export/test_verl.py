@@ -29,10 +29,11 @@ from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.rewards import suite
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.settings.training import GrpoSettings
+from medreasoner_monai.task.answer import render_nothing
 from medreasoner_monai.task.geometry import Frame
 from tests.export.schemas import VERL_ROW
 from tests.integration.conftest import ROOT
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 TRUTH = '{"bbox_2d": [10, 10, 40, 40], "point_2d": [[20, 20], [30, 30]]}'
 ONE_GPU = Cluster(gpus=1)
@@ -112,6 +113,21 @@ def test_the_reward_file_scores_as_the_suite(
         assert found["score"] == pytest.approx(sum(chosen.weight(t) * v for t, v in found.items() if t != "score"))
         seen.add(found["score"])
     assert len(seen) > 2
+
+
+def test_the_reward_file_pays_for_finding_nothing_where_nothing_is(
+    data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    write_split(data / "train.parquet", [absent_sample(n, trace="Nothing is bright.") for n in range(8)])
+    rewards = {"suite": "abstain", "weights": {"abstention": 2.0}}
+    settings = Settings.model_validate({"grpo": {"prompts": 4, "micro_batch": 4, "rewards": rewards}})
+    out = export(settings, data, tiny_model, tmp_path / "out", prompt="brief")
+    row = pq.read_table(out / "train.parquet").to_pylist()[0]
+    compute = reward_file(out / "reward.py")
+
+    truth, nothing = row["reward_model"]["ground_truth"], render_nothing("a")
+    assert compute("umrg", nothing, truth, row["extra_info"])["score"] == 4.0
+    assert compute("umrg", COMPLETIONS[0], truth, row["extra_info"])["score"] == 2.0
 
 
 def test_coordinates_outside_the_picture_cost_what_they_cost_in_training(

@@ -17,7 +17,7 @@ from medreasoner_monai.settings.training import ColdStartSettings, GrpoSettings,
 from medreasoner_monai.training.launch import METRICS, run_worker
 from medreasoner_monai.training.merging.source import PROBE
 from medreasoner_monai.training.worker import last_checkpoint
-from tests.samples import sample
+from tests.samples import absent_sample, sample
 
 SAMPLES = 16
 STEPS = 3
@@ -27,7 +27,9 @@ STEPS = 3
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_split(folder / "train.parquet", [sample(n) for n in range(SAMPLES)])
+    # Every fifth question is for a target that its picture does not show.
+    samples = [sample(n) if n % 5 else absent_sample(n, trace="Nothing is bright.") for n in range(SAMPLES)]
+    write_split(folder / "train.parquet", samples)
     write_split(folder / "val.parquet", [sample(n) for n in range(SAMPLES, SAMPLES + 2)])
     return folder
 

@@ -97,7 +97,9 @@ CASES = [
 
 def finished(stage: str, folder: Path, tracking: Tracking) -> Artifact:
     context = Context(Settings(), Workspace(folder), tracking)
-    dataset, base = (Artifact(folder / kind, {"kind": kind, "digest": kind}) for kind in ("dataset", "base"))
+    dataset, base = (
+        Artifact(folder / kind, {"kind": kind, "digest": kind, "facts": {}}) for kind in ("dataset", "base")
+    )
     if stage == "base":
         return base_stage.base_model(context, dataset)
     return {"cold start": cold_start_stage.cold_start, "GRPO": grpo_stage.grpo}[stage](context, dataset, base)
@@ -135,3 +137,19 @@ def test_killed_behind_its_last_step_it_ends_the_same(
 
 def kill(*_: Any, **__: Any) -> None:
     raise Killed
+
+
+@pytest.mark.parametrize("suite", ["base", "soft", "hard", "abstain"])
+def test_grpo_warns_of_absent_targets_that_its_rewards_pay_nothing_for(suite: str) -> None:
+    counts = {"splits": {"train": {"samples": 40, "absent": {"removed": 3, "healthy": 5}}}}
+    warning = grpo_stage.unrewarded_absence(counts, suite)
+    if suite == "abstain":
+        assert warning is None
+    else:
+        assert warning is not None and warning.startswith("8 of 40 training questions")
+        assert "grpo.rewards.suite to 'abstain'" in warning
+
+
+@pytest.mark.parametrize("counts", [{}, {"splits": {"train": {"samples": 40}}}])
+def test_grpo_is_silent_where_every_target_is_there(counts: dict[str, Any]) -> None:
+    assert grpo_stage.unrewarded_absence(counts, "soft") is None

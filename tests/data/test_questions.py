@@ -9,6 +9,7 @@ from medreasoner_monai.data.phantoms import SITES, Phantom, render
 from medreasoner_monai.data.questions import WORDINGS, ask
 from medreasoner_monai.data.traces import brightness_words, place_words, size_word
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.task.naming import conclude
 from medreasoner_monai.task.taxonomy import TAXONOMY
 
 PICTURES = [render(site, seed) for site in SITES for seed in range(30)]
@@ -78,6 +79,12 @@ def test_the_trace_ends_with_the_name_and_keeps_its_length() -> None:
         assert question in WORDINGS[name]
         assert trace.endswith(f"the {name}.")
         assert 12 <= len(trace.split()) <= 28
+
+
+def test_a_trace_concludes_on_its_target_for_whoever_names_the_region() -> None:
+    rng = np.random.default_rng(3)
+    for phantom, name in TARGETS:
+        assert conclude(ask(phantom, name, rng)[1]).name == name
 
 
 def test_the_vocabulary_of_traces_is_small() -> None:

@@ -76,7 +76,7 @@ def test_each_question_is_a_finding_with_the_codes_it_was_given(series: Series) 
     ("trace", "label"),
     [
         ("Beneath the diaphragm lies the liver.", "liver"),
-        ("This is the Left Kidney, seen from below.", "left kidney"),
+        ("This is the Left Kidney, seen from below.", "kidney"),  # no outline of a body: no side
         ("A liver tumor.", "liver tumor"),
         ("Between the liver and the spleen.", None),
         ("The deliverer of bile.", None),

@@ -7,6 +7,7 @@ of him was scanned. The body's outline does, where it is seen on both sides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,18 +96,37 @@ def find_midline(series: Series, index: int, mask: Mask) -> Midline | str:
         return OBLIQUE
     dataset, frame = series.load(index)
     if series.modality == "CT":
-        values = np.asarray(orientation.turn(modality_values(dataset, frame, decode_frame(dataset, frame))), np.float64)
-        tissue, measured = values > _TISSUE_HU, _measured(values)
+        seen = orientation.turn(modality_values(dataset, frame, decode_frame(dataset, frame)))
     else:
-        picture = np.asarray(orientation.turn(render_frame(dataset, frame)[0]), dtype=np.uint8)
-        tissue, measured = _bright(picture, series.modality), np.ones(picture.shape[:2], dtype=bool)
+        seen = orientation.turn(render_frame(dataset, frame)[0])
+    return midline_of(seen, series.modality, mask, axis, 1 if leftwards[axis] > 0 else -1)
+
+
+def midline_of(values: NDArray[Any], modality: str, mask: Mask, axis: int, leftwards: int) -> Midline | str:
+    """The midline of a picture, or why it cannot be told.
+
+    Parameters
+    ----------
+    values:
+        Hounsfield units ``(rows, columns)`` of a CT; else the picture, uint8, ``(rows, columns)`` or RGB.
+    mask:
+        ``(rows, columns)``.
+    axis, leftwards:
+        See :class:`Midline`.
+    """
+    if modality == "CT":
+        hu = np.asarray(values, dtype=np.float64)
+        tissue, measured = hu > _TISSUE_HU, _measured(hu)
+    else:
+        tissue = _bright(np.asarray(values, dtype=np.uint8), modality)
+        measured = np.ones(tissue.shape, dtype=bool)
     body = _largest(tissue)
     if isinstance(body, str):
         return body
     if axis == 1:
         body, measured, mask = body.T, measured.T, mask.T
     found = _middle(body, measured, np.asarray(mask.any(axis=1)))
-    return found if isinstance(found, str) else Midline(axis, *found, 1 if leftwards[axis] > 0 else -1)
+    return found if isinstance(found, str) else Midline(axis, *found, leftwards)
 
 
 def _middle(body: Mask, measured: Mask, lines: NDArray[np.bool_]) -> tuple[float, float] | str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medreasoner_monai.dicom.hanging import laterality
 from medreasoner_monai.dicom.midline import find_midline
@@ -91,13 +92,21 @@ def _by_midline(series: Series, key: int, marked: Mapping[int, Mask]) -> Side:
     if isinstance(midline, str):
         return Side("unknown", midline)
     offsets = np.concatenate([midline.offsets(viewed_mask(mask, turned)) for mask in marked.values()])
+    return Side(side_from(offsets), "by the midline of the body's outline on the key slice")
+
+
+def side_from(offsets: NDArray[np.float64]) -> Literal["left", "right", "midline"]:
+    """The side on which most of a region lies, by its pixels' offsets from the midline ``(N,)``: left is positive.
+
+    >>> side_from(np.array([0.2, 0.4, -0.1, 0.5]))
+    'left'
+    """
     middle, left = float(offsets.mean()), float((offsets > 0).mean())
-    how = "by the midline of the body's outline on the key slice"
     if middle > DEAD_ZONE and left >= MOSTLY:
-        return Side("left", how)
+        return "left"
     if middle < -DEAD_ZONE and 1 - left >= MOSTLY:
-        return Side("right", how)
-    return Side("midline", how)
+        return "right"
+    return "midline"
 
 
 def _objections(finding: Finding, side: Side) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from medreasoner_monai.dicom.midline import Midline
 from medreasoner_monai.dicom.series import choose_series
 from medreasoner_monai.grounding.outputs import write_outputs
 from medreasoner_monai.grounding.request import Question
+from medreasoner_monai.grounding.sides import side_of
 from medreasoner_monai.task.findings import Finding
+from tests.dicom.made import a_finding
 from tests.dicom.turned import SHAPE, SPOT, WAYS, body, radiograph, write_ct, write_radiograph
 from tests.grounding.bright import bright_grounder
 
@@ -254,3 +258,40 @@ def test_an_offset_is_the_signed_share_of_the_half_width(
     mask[(3, place) if axis == 0 else (place, 3)] = True
     (offset,) = Midline(axis, at, half, leftwards).offsets(mask)
     assert offset == pytest.approx(leftwards * (place + 0.5 - at) / half)
+
+
+VOLUMES = Path(__file__).parents[3] / "shared/data/real_volumes/nifti_totalsegmentator_examples"
+SIDED = {
+    "left": [1, 3, 6, 9, 10, 11, 86, 88, *range(98, 104)],  # spleen, kidney, stomach, adrenal, lobes, muscles, ribs
+    "right": [2, 4, 5, 8, 14, 87, 89, *range(111, 115)],
+    "midline": [30, 31, 32, 79],  # vertebrae and spinal cord
+}
+"""Labels of TotalSegmentator's class map "total", by where anatomy puts them."""
+
+
+def read_nifti(path: Path) -> np.ndarray:
+    """Voxels towards head, back and left; NIfTI-1 counts towards right, front and head by its sform."""
+    data = gzip.decompress(path.read_bytes())
+    shape, kind = struct.unpack("<3h", data[42:48]), struct.unpack("<h", data[70:72])[0]
+    slope, intercept = struct.unpack("<2f", data[112:120])
+    start = int(struct.unpack("<f", data[108:112])[0])
+    rows = np.array([struct.unpack("<3f", data[280 + 16 * i : 292 + 16 * i]) for i in range(3)])
+    assert (np.diag(rows) > 0).all() and np.count_nonzero(rows) == 3, (
+        "stored right to left, back to front, feet to head"
+    )
+    dtype = {2: np.uint8, 4: np.int16, 16: np.float32, 64: np.float64}[kind]
+    voxels = np.frombuffer(data, dtype, int(np.prod(shape)), start).reshape(shape, order="F")
+    return np.ascontiguousarray((voxels * (slope or 1) + intercept).transpose(2, 1, 0)[:, ::-1, ::-1]).round()
+
+
+def test_organs_of_a_real_ct_lie_where_anatomy_puts_them(tmp_path: Path) -> None:
+    if not VOLUMES.is_dir():
+        pytest.skip(f"the real volumes are not beside the repository ({VOLUMES.name})")
+    hu, labels = (read_nifti(VOLUMES / f"example_{name}.nii.gz") for name in ("ct_sm", "seg"))
+    # Stored mirrored, so that the stored left is not the patient's.
+    series = choose_series(write_ct(tmp_path, WAYS[1], hu.astype(np.int16)))
+    mirrored = labels[:, :, ::-1]
+    for expected, numbers in SIDED.items():
+        for number in numbers:
+            masks = {i: mask for i in range(len(series)) if (mask := mirrored[i] == number).any()}
+            assert side_of(series, a_finding(series, masks)).value == expected, number

@@ -83,9 +83,8 @@ MISTAKES = (
 
 def mistakes(evaluated: Sequence[Evaluated]) -> list[tuple[Measure, list[Mapping[str, Any]]]]:
     """Rates that were measured for at least one reasoner, with the estimate of each (empty where there is none)."""
-    rows: list[tuple[Measure, list[Mapping[str, Any]]]] = [
-        (m, [mistake_rate(e.metrics, m.key) or {} for e in evaluated]) for m in MISTAKES
-    ]
+    rows: list[tuple[Measure, list[Mapping[str, Any]]]]
+    rows = [(m, [mistake_rate(e.metrics, m.key) or {} for e in evaluated]) for m in MISTAKES]
     return [(m, found) for m, found in rows if any(found)]
 
 

@@ -44,13 +44,23 @@ def test_two_questions_are_answered_and_told(bundle: Path, answering: MiddleReas
         "--question", "Which?", "--category", "liver", "--question", "And?", "--category", "",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    # 12 x 16 pixels of 0.8 mm on three slices 2.5 mm apart
-    assert "1: 0.9 ml marked in 3 slice(s)\n2: 0.9 ml" in done.stderr and RESEARCH_USE in done.stderr
+    # 12 x 16 pixels on all three slices: where the region ends was not seen, so there is no volume.
+    told = "576 voxels marked in 3 slice(s)\n{0}: The region may not be whole: it reaches the first slice of the series"
+    assert all(f"{n}: {told.format(n)}" in done.stderr for n in (1, 2)) and RESEARCH_USE in done.stderr
     assert done.stdout.split() == [
         str(tmp_path / "out" / name) for name in ("seg.dcm", "report.dcm", "capture.dcm", "overlay.png", "answer.json")
     ]
     first, second = json.loads((tmp_path / "out/answer.json").read_text())["findings"]
     assert first["coded_from"] == "given" and second["coded_from"] == ""
+
+
+def test_a_fractional_segmentation_of_single_answers_is_refused_before_the_bundle_is_opened(
+    bundle: Path, answering: MiddleReasoner, tmp_path: Path
+) -> None:
+    make_ct(tmp_path / "ct", 3)
+    arguments = ("ground", "--bundle", bundle, "--dicom", tmp_path / "ct", "--question", "Which?")
+    assert "a single answer has none" in refusal(*arguments, "--out", tmp_path / "out", "--seg", "fractional")
+    assert answering.seen == [] and not (tmp_path / "out").exists()
 
 
 def test_without_a_spacing_voxels_are_told_and_nothing_found_is_no_failure(

@@ -18,12 +18,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.grounding.outputs import write_outputs
 from medreasoner_monai.grounding.result import GroundingResult
 from tests.dicom.made import ORIGIN, a_finding, a_mask, make_series
 from tests.dicom.tools import need_ct, paths_of
 from tests.integrations.viewer import ohif, orthanc
-from tests.integrations.viewer.reference import ORGANS, grounded_reference
+from tests.integrations.viewer.reference import ORGANS, TRACE, grounded_reference
 from tests.integrations.viewer.serve import serving
 
 LOOK = Path(__file__).with_name("look.py")
@@ -109,7 +110,7 @@ def three_organs(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundingRes
 
 def test_the_viewer_reads_every_voxel_under_its_name(three_organs: Any) -> None:
     result, seen, _ = three_organs
-    assert seen["shown"] == {"segmentation": True, "report": True, "capture": True}
+    assert seen["shown"] == {"segmentation": True, "report": True, "text": True, "capture": True}
     (one,) = seen["segmentation"]["objects"]
     assert one["segments"] == [[1, "liver"], [2, "vertebra"], [3, "heart"]]
     assert labels_seen(seen) == labels_wanted(result), "liver and heart share pixels, and both keep them"
@@ -139,6 +140,16 @@ def test_the_report_opens_on_its_slice_with_sizes(three_organs: Any) -> None:
     spacing = [float(v) for v in result.series.headers[0].PixelSpacing]
     area = int(result.findings[0].shown.voxels) * spacing[0] * spacing[1]
     assert any(f"{area:.2f} mm2" in text for text in report["texts"])
+
+
+def test_the_report_opens_as_text_with_question_reasoning_and_notice(three_organs: Any) -> None:
+    result, seen, _ = three_organs
+    lines = seen["text"]["text"].splitlines()
+    for finding in result.findings:
+        assert f"Question asked: {finding.question}" in lines
+    assert lines.count(f"Reasoning trace of the model: {TRACE}") == len(result.findings)
+    assert any(line.startswith("How far the region was looked for: Asked on 3 of 3 slices") for line in lines)
+    assert f"Comment: {RESEARCH_USE}" in lines
 
 
 @pytest.mark.parametrize("kind", ["CT, enhanced", "CT, oblique and not square"])

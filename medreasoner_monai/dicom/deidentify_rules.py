@@ -1,5 +1,7 @@
 """What stays when a file is de-identified. Whatever is not named here goes, by its value representation.
 
+Which values of an attribute that stays may stay is decided in deidentify_values.
+
 The Basic Application Level Confidentiality Profile (PS3.15 Annex E) lists what must go; new attributes join that list
 every year. So this is the other way round: free text, names, dates, unknown and private data never stay unless named.
 """
@@ -9,18 +11,10 @@ from __future__ import annotations
 # Values of people, places and times: they go.
 PERSONAL_VRS = {"PN", "LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE", "AS", "UN"}
 DATE_VRS = {"DA", "TM", "DT"}
-BULK_VRS = {"OB", "OW", "OF", "OD", "OL", "OV", "OB or OW"}
+BULK_VRS = {"OB", "OW", "OF", "OD", "OL", "OV", "OB or OW", "US or OW"}
 
-# Text that says how an object was coded or made, not of whom.
+# Text that says how an object was made, not of whom; codes and their meanings are cleaned by deidentify_codes.
 TEXT = {
-    "CodeValue",
-    "LongCodeValue",
-    "URNCodeValue",
-    "CodingSchemeDesignator",
-    "CodingSchemeVersion",
-    "CodeMeaning",
-    "CodingSchemeName",
-    "CodingSchemeResponsibleOrganization",
     "SegmentAlgorithmName",
     "AlgorithmName",
     "AlgorithmVersion",
@@ -149,30 +143,30 @@ REMOVED = {
     "VerifyingObserverSequence",
 }
 
-# They name definitions, not instances.
-DEFINED_UIDS = {
-    "SOPClassUID",
-    "ReferencedSOPClassUID",
-    "CodingSchemeUID",
-    "ContextUID",
-    "ContextGroupExtensionCreatorUID",
-    "MappingResourceUID",
-}
-
+# Copied apart from the walk, by deidentify_frames; the picture, and nothing that stands beside it.
 PIXELS = {
     "PixelData",
     "FloatPixelData",
     "DoubleFloatPixelData",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
+}
+
+# Lookup tables, whose length is known. An ICC profile has free text in it and goes.
+TABLES = {
     "LUTData",
-    "ICCProfile",
     "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
+}
+
+# Coded strings of type 1 whose word was not the standard's.
+DUMMY_WORDS = {
+    "Modality": "OT",
+    "ImageType": "DERIVED",
+    "FrameType": "DERIVED",
+    "ContentLabel": "GROUNDING",
+    "PositionerType": "NONE",
 }
 
 # Groups of which nothing stays but what is set anew: patient, clinical trial, requests, visits, results, places.

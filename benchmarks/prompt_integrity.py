@@ -46,7 +46,7 @@ def measure(reasoner: Reasoner, shown: Sequence[Shown], per_question: int) -> li
     rows = []
     for case, refusal in zip(everything, refusals, strict=True):
         row = {"kind": case.kind, "image": case.shown.name, "target": case.shown.target, "question": case.question}
-        row["text"] = case.attack.text if case.attack else case.kind
+        row["text"] = case.attack.text if case.attack else case.question
         row |= {"language": case.attack.language if case.attack else "en", "refused": refusal}
         rows.append(row if refusal else row | _compared(case, next(answered), honest[case.shown.name]))
     return rows

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from math import isfinite
 
 import numpy as np
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_has_tag
 from pydicom.tag import Tag
-from pydicom.uid import UID_dictionary
 
 from medreasoner_monai.dicom import deidentify_words as vocabulary
 from medreasoner_monai.dicom.deidentify_known import Known

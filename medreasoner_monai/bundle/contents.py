@@ -11,6 +11,7 @@ from medreasoner_monai.dicom.rules import AS_STORED, parse_rule
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.grounding.grounder import Grounder
 from medreasoner_monai.grounding.request import GroundingSettings, parse_carry, parse_slices
+from medreasoner_monai.reasoners.calibration import Calibration
 from medreasoner_monai.reasoners.packaged import CONFIG, LINEAGE, MODEL, is_bundle, read_json, verify_model
 from medreasoner_monai.reasoners.protocol import Reasoner
 from medreasoner_monai.reasoners.registry import ReasonerOptions, build
@@ -88,7 +89,8 @@ class Bundle:
             If a file of the model is missing or has changed.
         """
         if reasoner is not None:
-            return Grounder(reasoner, self.segmenter(segmenter), {}, self.settings())
+            # The calibration was fitted with the bundle's model.
+            return Grounder(reasoner, self.segmenter(segmenter), {}, self.settings().without_calibration())
         return Grounder(self.reasoner(device), self.segmenter(segmenter), self.lineage, self.settings())
 
     def settings(self) -> GroundingSettings:
@@ -112,6 +114,7 @@ def read_settings(config: Mapping[str, Any]) -> GroundingSettings:
             temperature=float(config.get("temperature", 0.7)),
             threshold=float(config.get("confidence_threshold", 0.0)),
             rendering=parse_rule(config.get("rendering", AS_STORED.name)),
+            calibration=Calibration.read(table) if (table := config.get("calibration")) else None,
         )
     except (TypeError, ValueError):
         raise InputError("answers, temperature and confidence_threshold must be numbers") from None

@@ -39,12 +39,14 @@ FACTS: dict[str, Any] = {
     "large_files_url": "",
     "temperature": None,
     "confidence_threshold": None,
+    "calibration": None,
 }
 """What :func:`package_bundle` takes, with what stands where a fact is not given.
 
 ``metrics`` is a list of ``{"name", "value"}`` with optional ``low`` and ``high``; ``lineage`` maps what the model
 was made from to digests; ``large_files_url`` is the address under which files over 25 MB are published.
-``temperature`` and ``confidence_threshold`` are what the confidence of several answers was measured with.
+``temperature`` and ``confidence_threshold`` are what the confidence of several answers was measured with,
+``calibration`` is its table (:meth:`~medreasoner_monai.reasoners.calibration.Calibration.as_dict`).
 """
 
 _LIMITS = (
@@ -194,7 +196,7 @@ def _configure(out_dir: Path, segmenter: str, known: Mapping[str, Any]) -> None:
         config = json.loads(path.read_text(encoding="utf-8"))
         if config.get("segmenter_name"):
             config["segmenter_name"] = segmenter
-        for name in ("temperature", "confidence_threshold"):
+        for name in ("temperature", "confidence_threshold", "calibration"):
             if name in config and known[name] is not None:
                 config[name] = known[name]
         write_json(path, config)

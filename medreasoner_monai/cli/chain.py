@@ -130,6 +130,13 @@ def _import_libraries() -> None:
     from medreasoner_monai.report import report_stage  # noqa: F401
 
 
+_MISTAKES = {
+    "false_positive_rate": "regions for absent targets",
+    "false_negative_rate": "“nothing there” for present ones",
+    "left_right_confusion": "left for right",
+}
+
+
 def tell(console: Console, summary: dict[str, Any], workspace: Path, seconds: float) -> None:
     """The figures and where everything is."""
     gain = summary["grpo_gain"]
@@ -138,6 +145,9 @@ def tell(console: Console, summary: dict[str, Any], workspace: Path, seconds: fl
         table.add_row(f"box IoU, {name.replace('_', ' ')}", f"{summary['box_iou'][name]:.3f}")
     table.add_row("gain by GRPO", f"{gain['difference']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]")
     table.add_row("unreadable answers", f"{summary['format_failure_rate']:.1%}")
+    for name, what in _MISTAKES.items():
+        if found := summary[name]:
+            table.add_row(what, f"{found['mean']:.1%} [{found['low']:.1%}, {found['high']:.1%}]")
     table.add_row("mask Dice", f"{summary['mask_dice']:.3f}")
     table.add_row("gate", f"{summary['decision']}: {'; '.join(summary['reasons'])}")
     for name in ("report", "bundle", "seg"):

@@ -132,14 +132,15 @@ def threshold(
 
     Example: medreasoner threshold eval-val --wanted 0.6
     """
-    from medreasoner_monai.evaluation.abstention import fit_threshold
+    from medreasoner_monai.evaluation.abstention import confidence_columns, fit_threshold
     from medreasoner_monai.evaluation.command import read_evaluation
 
     records = read_evaluation(evaluation).records
     if any(r.confidence is None for r in records):
         raise InputError(f"{evaluation} has no confidence; evaluate with --samples 8 or so")
-    found = fit_threshold([r.confidence or 0.0 for r in records], [r.box_iou for r in records], wanted)
-    typer.secho(f"answers {found.coverage:.1%} of {len(records)}, mean box IoU {found.quality:.3f}", err=True)
+    agreement, quality = confidence_columns(records)
+    found = fit_threshold(agreement, quality, wanted)
+    typer.secho(f"gives {found.coverage:.1%} of {quality.size} regions, mean box IoU {found.quality:.3f}", err=True)
     typer.echo(f"{found.value:.5f}")
 
 
@@ -196,24 +197,42 @@ def leaderboard(
     typer.echo(str(out))
 
 
+_MISTAKES = {
+    "false_positive_rate": "a region for an absent target",
+    "false_negative_rate": "“nothing there” for a present target",
+    "left_right_confusion": "a region on the other side",
+}
+"""Rates of :mod:`~medreasoner_monai.evaluation.mistakes`; less is better."""
+
+
 def _show(metrics: Mapping[str, Any]) -> None:
+    from medreasoner_monai.evaluation.metrics import mistake_rate
+
     overall = metrics["overall"]
-    title = f"{metrics['reasoner']} on {metrics['samples']} samples: mean and 95 % interval"
-    _table(title, ("box IoU", "point Dice"), [(_estimate(overall["box_iou"]), _estimate(overall["point_dice"]))])
+    title = f"{metrics['reasoner']} on {metrics['present']} samples with a target: mean and 95 % interval"
+    if overall:
+        _table(title, ("box IoU", "point Dice"), [(_estimate(overall["box_iou"]), _estimate(overall["point_dice"]))])
     kinds = [m for m in ("dice", "iou", "nsd", "hd95") if any(name.startswith(f"{m}/") for name in overall)]
     masks = [name.removeprefix("dice/") for name in overall if name.startswith("dice/")]
     rows = [(name, *(_estimate(overall[f"{m}/{name}"]) for m in kinds)) for name in masks]
     if rows:
         _table("masks", ("segmenter/prompt", *kinds), rows)
+    mistakes = [(what, _share(found)) for name, what in _MISTAKES.items() if (found := mistake_rate(metrics, name))]
+    if mistakes:
+        _table("mistakes", ("", "share and 95 % interval"), mistakes)
     if metrics["failures"]:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in metrics["failures"].items())
-        typer.secho(f"{metrics['failure_rate']:.1%} without a region: {reasons}", err=True)
+        typer.secho(f"{metrics['failure_rate']:.1%} could not be read: {reasons}", err=True)
     typer.secho(RESEARCH_USE, err=True)
 
 
 def _estimate(value: Mapping[str, float]) -> str:
     digits = 3 if value["mean"] <= 1 else 1
     return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+
+
+def _share(found: Mapping[str, float]) -> str:
+    return f"{found['mean']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of {found['n']:.0f}"
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -229,7 +248,8 @@ def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
 def _clear(name: str, estimate: Mapping[str, float]) -> str:
     if estimate["low"] <= 0 <= estimate["high"]:
         return ""
-    return "better" if (estimate["low"] > 0) != name.startswith("hd95/") else "worse"
+    less_is_better = name.startswith("hd95/") or name in _MISTAKES
+    return "better" if (estimate["low"] > 0) != less_is_better else "worse"
 
 
 def _part(text: str) -> tuple[int, int]:

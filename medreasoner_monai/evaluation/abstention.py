@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.records import Record
 
+Array = NDArray[np.float64]
 BINS = 10
 
 
@@ -65,7 +66,14 @@ def fit_threshold(confidence: ArrayLike, quality: ArrayLike, wanted: float) -> T
 
 
 def calibration(confidence: ArrayLike, quality: ArrayLike, *, bins: int = BINS) -> dict[str, Any]:
-    """Confidence against quality in equal bins of [0, 1], and the mean gap between them weighted by count (ECE)."""
+    """Confidence against quality: the error of one as a prediction of the other.
+
+    Returns
+    -------
+    dict
+        ``expected_error``: the mean gap between the two in equal bins of [0, 1], weighted by count (ECE);
+        ``squared_error``: the mean squared difference, which no choice of bins decides; and the ``bins``.
+    """
     c, q = np.asarray(confidence, dtype=float), np.asarray(quality, dtype=float)
     place = np.clip((c * bins).astype(int), 0, bins - 1)
     rows = [
@@ -78,20 +86,32 @@ def calibration(confidence: ArrayLike, quality: ArrayLike, *, bins: int = BINS) 
         if (place == b).any()
     ]
     gap = sum(r["n"] * abs(r["confidence"] - r["quality"]) for r in rows) / c.size
-    return {"expected_error": round(float(gap), 5), "bins": rows}
+    return {
+        "expected_error": round(float(gap), 5),
+        "squared_error": round(float(np.mean((c - q) ** 2)), 5),
+        "bins": rows,
+    }
+
+
+def confidence_columns(records: Sequence[Record]) -> tuple[Array, Array]:
+    """Confidence and box IoU of the regions that were given, ``(N,)`` each.
+
+    Only they have a confidence that predicts a box IoU; it is 0 for a region where the target is absent.
+    """
+    given = [r for r in records if r.answered]
+    return np.array([r.confidence for r in given], dtype=float), np.array([r.box_iou for r in given], dtype=float)
 
 
 def confidence_report(records: Sequence[Record]) -> dict[str, Any] | None:
-    """What ``metrics.json`` says of confidence; None when the answers have none."""
-    values = [r.confidence for r in records]
-    if any(v is None for v in values):
+    """What ``metrics.json`` says of confidence; None when there is no region, or one without a confidence."""
+    confidence, quality = confidence_columns(records)
+    if not confidence.size or np.isnan(confidence).any():
         return None
-    confidence = np.array(values, dtype=float)
-    quality = np.array([r.box_iou for r in records])
     curve = risk_coverage(confidence, quality)
     every = max(1, len(curve) // 100)
     return {
         "quality": "box_iou",
+        "n": int(confidence.size),
         "calibration": calibration(confidence, quality),
         "area_under_risk": round(area(curve), 5),
         "risk_coverage": [asdict(t) for t in [*curve[:-1:every], curve[-1]]],

@@ -93,7 +93,7 @@ class ConsensusAnswerer:
     def digest(self) -> str:
         """The reasoner's, and how answers are drawn."""
         return object_digest(
-            [self.reasoner.digest, "consensus", 1, self.count, self.temperature, self.seed, self.threshold]
+            [self.reasoner.digest, "consensus", 2, self.count, self.temperature, self.seed, self.threshold]
         )
 
     @property

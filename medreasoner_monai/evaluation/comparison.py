@@ -53,7 +53,7 @@ def losses(
     InputError
         If the measure is unknown, or the samples differ.
     """
-    known = measures(a[0])
+    known = measures(next((r for r in a if r.present), a[0]))
     if measure not in known:
         raise InputError(f"no measure {measure!r}; known: {', '.join(known)}")
     second = by_id(b)
@@ -63,6 +63,8 @@ def losses(
         for record in a:
             groups[getattr(record, kind)].append(record)
         for name, records in groups.items():
+            if not any(r.present for r in records):
+                continue
             others = [second[r.id] for r in records if r.id in second]
             change = compare(records, others, resamples=resamples)[measure]
             worse = change["difference"] if measure.startswith("hd95/") else -change["difference"]

@@ -1,19 +1,20 @@
-"""The confidence stage: the finished model asked several times, and the agreement under which it should keep silent.
+"""The confidence stage: the finished model asked several times, its agreement calibrated, and when to keep silent.
 
-The threshold is fitted on validation; what it does is told on test.
+Calibration and threshold are fitted on validation, the threshold on the calibrated values; what they do is reported on
+test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.evaluation.abstention import fit_threshold, risk_coverage
+from medreasoner_monai.evaluation.abstention import confidence_columns, confidence_report, fit_threshold, risk_coverage
 from medreasoner_monai.evaluation.answerers import ConsensusAnswerer
+from medreasoner_monai.evaluation.calibration import LEAST, fit_calibration
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation, track
 from medreasoner_monai.evaluation.metrics import summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, write_records
@@ -25,16 +26,25 @@ from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
+from medreasoner_monai.reasoners.calibration import Calibration
 from medreasoner_monai.reasoners.folder import folder_digest
 from medreasoner_monai.segmenters.registry import identity
 
 VALIDATION = "validation.parquet"
+CALIBRATION = "calibration.json"
 STAGE = Stage(
     "confidence",
     "confidence",
-    version=1,
-    code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "evaluation.abstention", "reasoners.hf"),
-    libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
+    version=2,
+    code=(
+        "evaluation.scoring",
+        "evaluation.answerers",
+        "evaluation.metrics",
+        "evaluation.abstention",
+        "evaluation.calibration",
+        "reasoners.hf",
+    ),
+    libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless", "scikit-learn"),
     numeric=True,
 )
 
@@ -42,8 +52,10 @@ STAGE = Stage(
 def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluation | None:
     """An evaluation of agreed answers; None when the settings ask for fewer than two answers a question.
 
-    Besides an evaluation's files there is ``validation.parquet``, the records of the validation split, and in the
-    metrics ``answers``, ``temperature`` and ``threshold``.
+    Besides an evaluation's files there are ``validation.parquet``, the records of the validation split, and, where
+    there are enough of them, ``calibration.json``. Records hold the agreement as it was; ``metrics.json`` is about the
+    calibrated confidence and has ``answers``, ``temperature``, ``threshold`` and ``calibrated``
+    (:func:`calibration_facts`) besides.
     """
     chosen = context.settings.evaluate
     if chosen.confidence.answers < 2:
@@ -84,19 +96,64 @@ def confidence(context: Context, dataset: Artifact, model: Artifact) -> Evaluati
         if records["val"]:
             write_records(draft.path / VALIDATION, records["val"], about)
         write_records(draft.path / SAMPLES, records["test"], about)
-        limit = threshold(records["val"], records["test"], chosen.confidence.wanted)
-        asked = {"answers": who.count, "temperature": who.temperature, "threshold": limit}
-        metrics = summarise(records["test"], resamples=chosen.bootstrap) | about | asked
+        calibration = fit_calibration(records["val"], who.count, who.temperature)
+        if calibration is not None:
+            write_json(draft.path / CALIBRATION, calibration.as_dict())
+        sure = {split: calibrate(found, calibration) for split, found in records.items()}
+        limit = threshold(sure["val"], sure["test"], chosen.confidence.wanted)
+        worth = calibration_facts(calibration, records["val"], records["test"])
+        asked = {"answers": who.count, "temperature": who.temperature, "threshold": limit, "calibrated": worth}
+        metrics = summarise(sure["test"], resamples=chosen.bootstrap) | about | asked
         write_json(draft.path / METRICS, metrics)
+        measured = metrics.get("confidence")
         draft.facts["confidence"] = {
             "box_iou": metrics["overall"]["box_iou"]["mean"],
-            "expected_error": metrics["confidence"]["calibration"]["expected_error"],
-            "area_under_risk": metrics["confidence"]["area_under_risk"],
+            "expected_error": measured["calibration"]["expected_error"] if measured else None,
+            "expected_error_before": worth["before"]["expected_error"] if worth["before"] else None,
+            "calibrated_on": worth["n"] if worth["fitted"] else 0,
+            "area_under_risk": measured["area_under_risk"] if measured else None,
             "threshold": limit,
         }
         track(context, draft, "agreed answers")
 
     return Evaluation(context.stage(STAGE, make, inputs={"dataset": dataset, "model": model}, settings=settings))
+
+
+def calibrate(records: Sequence[Record], calibration: Calibration | None) -> list[Record]:
+    """Records whose agreement on a region is replaced by the box IoU that it predicts."""
+    return [
+        replace(r, confidence=calibration(r.confidence))
+        if calibration is not None and r.answered and r.confidence is not None
+        else r
+        for r in records
+    ]
+
+
+def calibration_facts(
+    calibration: Calibration | None, validation: Sequence[Record], test: Sequence[Record]
+) -> dict[str, Any]:
+    """How far off agreement is as a prediction of box IoU on test, and how far off the calibrated confidence.
+
+    Parameters
+    ----------
+    validation, test:
+        With the agreement as it was measured.
+
+    Returns
+    -------
+    dict
+        ``fitted``; ``n``, the validation answers with a region, and ``least``, how many a calibration needs; ``before``
+        and ``after`` on test as :func:`~medreasoner_monai.evaluation.abstention.calibration` gives them (None where
+        no region was given, or nothing fitted).
+    """
+    before, after = (confidence_report(r) for r in (test, calibrate(test, calibration)))
+    return {
+        "fitted": calibration is not None,
+        "n": int(confidence_columns(validation)[0].size),
+        "least": LEAST,
+        "before": before["calibration"] if before else None,
+        "after": after["calibration"] if after and calibration is not None else None,
+    }
 
 
 def threshold(validation: Sequence[Record], test: Sequence[Record], wanted: float) -> dict[str, Any]:
@@ -106,18 +163,18 @@ def threshold(validation: Sequence[Record], test: Sequence[Record], wanted: floa
     -------
     dict
         ``wanted``, ``reached``, ``value`` (None where not reached), and ``validation`` and ``test`` with the
-        ``coverage`` and ``quality`` there; where not reached, ``validation`` is its best (None where there are no
-        records) and ``test`` is None.
+        ``coverage`` (the share of regions that is given) and ``quality`` there; where not reached, ``validation`` is
+        its best (None where there is no region) and ``test`` is None.
     """
-    if not validation:
+    if not confidence_columns(validation)[0].size:
         return {"wanted": wanted, "reached": False, "value": None, "validation": None, "test": None}
     try:
-        found = fit_threshold(*_columns(validation), wanted)
+        found = fit_threshold(*confidence_columns(validation), wanted)
     except InputError:
-        best = max(risk_coverage(*_columns(validation)), key=lambda t: t.quality)
+        best = max(risk_coverage(*confidence_columns(validation)), key=lambda t: t.quality)
         shown = {"coverage": best.coverage, "quality": best.quality}
         return {"wanted": wanted, "reached": False, "value": None, "validation": shown, "test": None}
-    sure, quality = _columns(test)
+    sure, quality = confidence_columns(test)
     given = sure >= found.value
     return {
         "wanted": wanted,
@@ -125,12 +182,7 @@ def threshold(validation: Sequence[Record], test: Sequence[Record], wanted: floa
         "value": found.value,
         "validation": {"coverage": found.coverage, "quality": found.quality},
         "test": {
-            "coverage": float(given.mean()),
+            "coverage": float(given.mean()) if given.size else 0.0,
             "quality": float(quality[given].mean()) if given.any() else None,
         },
     }
-
-
-def _columns(records: Sequence[Record]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Confidence and box IoU, ``(N,)`` each."""
-    return np.array([r.confidence for r in records], dtype=float), np.array([r.box_iou for r in records])

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.schema import read_split
+from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import ModelAnswerer
-from medreasoner_monai.evaluation.metrics import compare, summarise
+from medreasoner_monai.evaluation.metrics import compare, mistake_means, summarise
 from medreasoner_monai.evaluation.records import METRICS, SAMPLES, Record, read_records, write_records
 from medreasoner_monai.evaluation.resolve import segmenters
 from medreasoner_monai.evaluation.scoring import evaluate
@@ -24,7 +25,7 @@ from medreasoner_monai.segmenters.registry import identity
 STAGE = Stage(
     "evaluate",
     "evaluation",
-    version=1,
+    version=2,
     code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "reasoners.hf"),
     libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
     numeric=True,
@@ -121,8 +122,14 @@ def evaluate_into(
     about = {"reasoner_digest": reasoner.digest, "prompt_digest": reasoner.prompt_digest, "dataset": dataset.digest}
     write_records(draft.path / SAMPLES, records, about)
     metrics = summarise(records, resamples=settings.bootstrap) | about
+    if not metrics["present"]:
+        raise InputError(
+            "no sample of the test split shows its target; add some, since overlap is measured on them alone"
+        )
     write_json(draft.path / METRICS, metrics)
-    draft.facts.update(failure_rate=metrics["failure_rate"], box_iou=metrics["overall"]["box_iou"]["mean"])
+    draft.facts.update(
+        failure_rate=metrics["failure_rate"], box_iou=metrics["overall"]["box_iou"]["mean"], **mistake_means(metrics)
+    )
 
 
 def track(context: Context, draft: Draft, name: str) -> None:
@@ -131,7 +138,8 @@ def track(context: Context, draft: Draft, name: str) -> None:
     run = context.tracking.run(f"evaluation: {name}", draft.scratch, tags, parent=context.parent_run)
     metrics = json.loads((draft.path / METRICS).read_text(encoding="utf-8"))
     with run.ending():
-        run.figures({n: v["mean"] for n, v in metrics["overall"].items()} | pick(metrics, "failure_rate"))
+        figures = {n: v["mean"] for n, v in metrics["overall"].items()} | mistake_means(metrics)
+        run.figures(figures | pick(metrics, "failure_rate"))
         run.file(draft.path / METRICS)
     draft.facts["mlflow_run"] = run.id
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.abstention import confidence_report
-from medreasoner_monai.evaluation.bootstrap import mean_interval, paired_difference
+from medreasoner_monai.evaluation.bootstrap import Estimate, mean_interval, paired_difference
+from medreasoner_monai.evaluation.mistakes import MISTAKES, compare_mistakes
+from medreasoner_monai.evaluation.presence import presence_report
 from medreasoner_monai.evaluation.records import Record, by_id
+from medreasoner_monai.evaluation.sides import sides_report
 
 
 def measures(record: Record) -> dict[str, float]:
@@ -19,22 +22,47 @@ def measures(record: Record) -> dict[str, float]:
 
 
 def summarise(records: Sequence[Record], *, resamples: int = 2000) -> dict[str, Any]:
-    """The content of ``metrics.json`` (see docs/architecture.md)."""
-    failed = [r for r in records if not r.answered]
+    """The content of ``metrics.json`` (see docs/architecture.md).
+
+    Means are over the samples whose target is present; where it is absent there is nothing to overlap with.
+    """
+    present = [r for r in records if r.present]
+    unreadable = [r for r in records if r.unreadable]
     confidence = confidence_report(records)
     return {
         "samples": len(records),
-        "failure_rate": round(len(failed) / len(records), 5),
-        "failures": dict(Counter(r.reason for r in failed).most_common()),
-        "overall": _means(records, resamples),
-        "by_supercategory": _by(records, lambda r: r.supercategory, resamples),
-        "by_category": _by(records, lambda r: r.category, resamples),
-        "by_modality": _by(records, lambda r: r.modality, resamples),
+        "present": len(present),
+        "failure_rate": round(len(unreadable) / len(records), 5),
+        "failures": dict(Counter(r.reason for r in unreadable).most_common()),
+        "withheld": sum(r.withheld for r in records),
+        "absent": presence_report(records),
+        "left_right": sides_report(records),
+        "overall": _means(present, resamples),
+        "by_supercategory": _by(present, lambda r: r.supercategory, resamples),
+        "by_category": _by(present, lambda r: r.category, resamples),
+        "by_modality": _by(present, lambda r: r.modality, resamples),
     } | ({} if confidence is None else {"confidence": confidence})
 
 
+def mistake_rate(metrics: Mapping[str, Any], name: str) -> dict[str, float] | None:
+    """The estimate of one of :data:`~medreasoner_monai.evaluation.mistakes.MISTAKES` in ``metrics.json``; None if none.
+
+    Metrics from before these rates were measured have none.
+    """
+    part = metrics.get("left_right" if name == "left_right_confusion" else "absent") or {}
+    found: dict[str, float] | None = part.get("confusion_rate" if name == "left_right_confusion" else name)
+    return found
+
+
+def mistake_means(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The rates of mistakes that were measured, by name."""
+    return {name: found["mean"] for name in MISTAKES if (found := mistake_rate(metrics, name)) is not None}
+
+
 def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) -> dict[str, dict[str, float]]:
-    """``b - a`` for every measure both have, paired by sample, with intervals.
+    """``b - a`` for every measure and rate of mistakes that both have, paired by sample, with intervals.
+
+    Measures are over samples whose target is present.
 
     Raises
     ------
@@ -47,19 +75,26 @@ def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) 
         raise InputError(
             f"the evaluations are of different samples, for example {', '.join(odd)}; evaluate both on one"
         )
-    ids = sorted(first)
-    names = [n for n in measures(a[0]) if n in measures(b[0])]
+    ids = sorted(i for i, r in first.items() if r.present)
+    names = [n for n in measures(first[ids[0]]) if n in measures(second[ids[0]])] if ids else []
     out = {}
     for name in names:
         values = [(measures(first[i])[name], measures(second[i])[name]) for i in ids]
         estimate = paired_difference([v[0] for v in values], [v[1] for v in values], resamples=resamples)
-        rounded = estimate.as_dict()
-        out[name] = {"difference": rounded.pop("mean"), **rounded}
-    return out
+        out[name] = _difference(estimate)
+    mistakes = compare_mistakes(a, b, resamples=resamples)
+    return out | {name: _difference(estimate) for name, estimate in mistakes.items()}
+
+
+def _difference(estimate: Estimate) -> dict[str, float]:
+    rounded = estimate.as_dict()
+    return {"difference": rounded.pop("mean"), **rounded}
 
 
 def _means(records: Sequence[Record], resamples: int) -> dict[str, dict[str, float]]:
     columns = [measures(r) for r in records]
+    if not columns:
+        return {}
     return {n: mean_interval([c[n] for c in columns], resamples=resamples).as_dict() for n in columns[0]}
 
 

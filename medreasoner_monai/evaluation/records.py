@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.task.answer import Reason
 
 SAMPLES = "samples.parquet"
 METRICS = "metrics.json"
@@ -24,12 +25,18 @@ ABOUT = b"medreasoner"
 class Record:
     """What a reasoner (and segmenters) made of one sample. Shapes are in the stored image's pixels.
 
+    ``answered`` says whether a region was given, ``reason`` why not.
+
     ``masks`` maps ``"<segmenter>/<prompt kind>"`` to the Dice of that mask, ``more`` maps
     ``"<measure>/<segmenter>/<prompt kind>"`` to ``iou``, ``nsd`` and ``hd95``. An answer without a region has the worst
     value everywhere.
 
     ``present`` is False where the image does not show the target: an answer cannot overlap anything then, its
     ``box_iou`` and ``point_dice`` are 0 and it has no masks. Tables from before there were such samples lack it.
+    ``absent`` says why it is not there, as the data has it.
+
+    ``truth`` is the true box, ``picture`` identifies the image among the data set's, and ``midline`` is a column, where
+    the sample is about a side (:mod:`~medreasoner_monai.evaluation.sides`).
     """
 
     id: str
@@ -50,6 +57,25 @@ class Record:
     more: dict[str, float] = field(default_factory=dict)
     confidence: float | None = None
     present: bool = True
+    absent: str = ""
+    picture: str = ""
+    truth: list[float] | None = None
+    midline: float | None = None
+
+    @property
+    def said_nothing(self) -> bool:
+        """Whether the answer is that there is nothing to find."""
+        return self.reason == Reason.NOTHING_FOUND
+
+    @property
+    def withheld(self) -> bool:
+        """Whether there was a region whose confidence was too low to give."""
+        return self.reason == Reason.UNSURE
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the answer could not be read: neither a region nor a word about one."""
+        return not (self.answered or self.said_nothing or self.withheld)
 
 
 def by_id(records: Sequence[Record]) -> dict[str, Record]:

@@ -5,6 +5,7 @@ Work is done in shards of one batch; a finished shard is a file, so a killed eva
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import Answerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.sides import target_midline
 from medreasoner_monai.evaluation.surface import borders, overlap
 from medreasoner_monai.files import write_json
 from medreasoner_monai.pipeline.progress import ProgressReporter
@@ -84,8 +86,14 @@ def evaluate(
         else:
             missing = True
             continue
-        watch.step(len(records), max(total, len(records)), box_iou=float(np.mean([r.box_iou for r in records])))
+        watch.step(len(records), max(total, len(records)), **_running(records))
     return None if missing else records
+
+
+def _running(records: Sequence[Record]) -> dict[str, float]:
+    """The mean box IoU so far, over targets that are there."""
+    present = [r.box_iou for r in records if r.present]
+    return {"box_iou": float(np.mean(present))} if present else {}
 
 
 def evaluate_batch(
@@ -115,6 +123,10 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
         "seconds": round(reading.seconds, 4),
         "confidence": None if reading.confidence is None else round(reading.confidence, 5),
         "present": sample.present,
+        "absent": sample.absent,
+        "picture": hashlib.sha256(sample.image.tobytes()).hexdigest()[:16],
+        "truth": None if sample.box is None else [round(v, 3) for v in sample.box.xyxy],
+        "midline": target_midline(sample),
     }
     if not isinstance(answer, Grounding):
         nothing = np.zeros_like(sample.mask)

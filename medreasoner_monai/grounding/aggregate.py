@@ -15,7 +15,7 @@ from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.grounding.sides import with_sides_checked
 from medreasoner_monai.grounding.worker import ModelWorker
 from medreasoner_monai.segmenters.protocol import Prompt
-from medreasoner_monai.task.findings import Finding, SliceResult
+from medreasoner_monai.task.findings import ConfidenceKind, Finding, SliceResult
 from medreasoner_monai.task.geometry import box_iou
 
 
@@ -83,9 +83,17 @@ def aggregate(
         uid,
         stops=stops,
         candidates=candidates,
-        confidence_kind="" if shown.confidence is None else "agreement",
+        confidence_kind=_kind(plan, shown),
     )
     return with_sides_checked(series, with_name(series, question, finding))
+
+
+def _kind(plan: Plan, shown: SliceResult) -> ConfidenceKind:
+    """Calibrated is the confidence in a region, given or withheld; that in its absence is a share of votes."""
+    if shown.confidence is None:
+        return ""
+    region = shown.grounding is not None or shown.unsure
+    return "calibrated" if region and plan.settings.applied_calibration is not None else "agreement"
 
 
 def score(result: SliceResult) -> tuple[float, float, int, int]:

@@ -21,6 +21,7 @@ from medreasoner_monai.grounding.request import (
 )
 from medreasoner_monai.grounding.result import GroundingResult
 from medreasoner_monai.grounding.worker import ModelWorker, WorkItem
+from medreasoner_monai.reasoners.calibration import Calibration
 from medreasoner_monai.reasoners.protocol import Image, Reasoner, sampler
 from medreasoner_monai.segmenters.protocol import Segmenter
 from medreasoner_monai.task.findings import Engine, Origin, SliceResult
@@ -141,12 +142,11 @@ class Grounder:
         if progress is not None:
             progress(plan.steps, plan.steps)
         rendering = plan.settings.rendering
-        return GroundingResult(
-            plan.series, tuple(findings), self.origin(rendering), plan.slices, self.lineage, rendering
-        )
+        origin = self.origin(rendering, plan.settings.applied_calibration)
+        return GroundingResult(plan.series, tuple(findings), origin, plan.slices, self.lineage, rendering)
 
-    def origin(self, rendering: Rule) -> Origin:
-        """What answers: engines, prompt, rendering rule, and what the lineage says of the model."""
+    def origin(self, rendering: Rule, calibration: Calibration | None = None) -> Origin:
+        """What answers: engines, prompt, rendering rule, calibration, and what the lineage says of the model."""
 
         def noted(name: str) -> str:
             value = str(self.lineage.get(name) or "")
@@ -161,4 +161,5 @@ class Grounder:
             reward_digest=noted("reward_digest"),
             dataset_digest=noted("dataset_digest"),
             rendering_digest=rendering.digest,
+            more={} if calibration is None else {"calibration": calibration.digest},
         )

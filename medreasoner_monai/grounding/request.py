@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from medreasoner_monai.dicom.rules import AS_STORED, Rule
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.reasoners.calibration import Calibration
 from medreasoner_monai.task.prompts import check_question
 from medreasoner_monai.task.taxonomy import Codes, category
 
@@ -53,11 +54,13 @@ class GroundingSettings:
         Of the drawn answers, above 0.
     threshold:
         Answers of less confidence are withheld: the finding is an abstention. A single answer has no confidence and is
-        always given.
+        always given. With a calibration it is an expected box IoU, otherwise an agreement.
     seed:
         Of the drawn answers.
     rendering:
         The rule by which pixel values become the picture that the model sees.
+    calibration:
+        Of the reasoner's agreement; it is applied where answers are drawn as it was fitted.
 
     Raises
     ------
@@ -72,10 +75,30 @@ class GroundingSettings:
     threshold: float = 0.0
     seed: int = 0
     rendering: Rule = AS_STORED
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.answers < 1 or self.temperature <= 0 or not 0 <= self.threshold <= 1:
             raise InputError("answers must be at least 1, temperature above 0 and the threshold between 0 and 1")
+
+    @property
+    def applied_calibration(self) -> Calibration | None:
+        """The calibration, where it was fitted on as many answers drawn at this temperature."""
+        known = self.calibration
+        return known if known is not None and known.fits(self.answers, self.temperature) else None
+
+    @property
+    def applied_threshold(self) -> float:
+        """The threshold on the scale that confidences have: of expected box IoU, or brought back to agreement."""
+        if self.calibration is None or self.applied_calibration is not None:
+            return self.threshold
+        return self.calibration.least_agreement(self.threshold)
+
+    def without_calibration(self) -> GroundingSettings:
+        """The same for a reasoner that the calibration does not hold for; the threshold is an agreement."""
+        if self.calibration is None:
+            return self
+        return replace(self, threshold=min(1.0, self.calibration.least_agreement(self.threshold)), calibration=None)
 
 
 def check_questions(questions: str | Sequence[str | Question]) -> tuple[Question, ...]:

@@ -96,7 +96,8 @@ class ModelWorker:
             settings.answers,
             temperature=settings.temperature,
             seed=settings.seed,
-            threshold=settings.threshold,
+            threshold=settings.applied_threshold,
+            calibration=settings.applied_calibration,
         )
 
 

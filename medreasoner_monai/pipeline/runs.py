@@ -28,7 +28,19 @@ RECORD = "run.json"
 _CREDENTIALS = frozenset({"password", "passphrase", "secret", "token", "key"})
 """Names of free-form options that hold a secret; others such as ``key_filename`` say where one is."""
 _USER_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
-FIGURES = ("box_iou", "grpo_gain", "format_failure_rate", "mask_dice", "point_dice", "test_samples", "confidence")
+FIGURES = (
+    "box_iou",
+    "grpo_gain",
+    "format_failure_rate",
+    "false_positive_rate",
+    "false_negative_rate",
+    "left_right_confusion",
+    "mask_dice",
+    "point_dice",
+    "test_samples",
+    "absent_samples",
+    "confidence",
+)
 """What of ``summary.json`` a run's record repeats."""
 Status = Literal["running", "finished", "failed", "stopped", "interrupted"]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from medreasoner_monai.reasoners.calibration import DIGITS, Calibration
 from medreasoner_monai.reasoners.protocol import Image, Reading, Sampler
 from medreasoner_monai.task import geometry as g
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
@@ -23,20 +24,24 @@ def consensus(answers: Sequence[Answer]) -> tuple[Answer, float, tuple[Grounding
     Returns
     -------
     answer
-        The trace and points of the most central answer (the one whose box overlaps the others' most), and the median
-        box of those that mean the same region. Where no half of the answers have a region, the commonest reason.
+        What most answers say: a region, that there is nothing, or nothing readable; of two that are equally common the
+        earlier of these. For a region the trace and points of the most central answer (the one whose box overlaps the
+        others' most), and the median box of those that mean the same region. Among unreadable answers the commonest
+        reason.
     confidence
-        The mean IoU of all answers with that box, one without a region counting 0; for an answer without a region the
-        share that has its reason, and 0 if the reason is that it could not be read.
+        For a region the share of answers that have one times their mean IoU with that box: votes for "nothing" and
+        unreadable answers count 0. For "nothing" the share of answers that say so, and 0 for no readable answer.
     votes
         The answers that mean the same region, for their masks to be put to a vote.
     """
     found = [a for a in answers if isinstance(a, Grounding)]
-    if 2 * len(found) < len(answers):
-        rest = [a for a in answers if isinstance(a, NoAnswer)]
-        reason, times = Counter(a.reason for a in rest).most_common(1)[0]
-        first = next(a for a in rest if a.reason is reason)
-        return first, times / len(answers) if first.readable else 0.0, ()
+    nothing = [a for a in answers if isinstance(a, NoAnswer) and a.reason is Reason.NOTHING_FOUND]
+    unreadable = [a for a in answers if isinstance(a, NoAnswer) and a.reason is not Reason.NOTHING_FOUND]
+    if len(unreadable) > max(len(found), len(nothing)):
+        reason, _ = Counter(a.reason for a in unreadable).most_common(1)[0]
+        return next(a for a in unreadable if a.reason is reason), 0.0, ()
+    if len(nothing) > len(found):
+        return nothing[0], len(nothing) / len(answers), ()
     boxes = np.array([a.box.xyxy for a in found])
     overlaps = np.array([g.box_iou(np.broadcast_to(b, boxes.shape), boxes) for b in boxes])
     centre = int(overlaps.sum(axis=1).argmax())
@@ -57,6 +62,7 @@ def answer_by_consensus(
     temperature: float,
     seed: int,
     threshold: float = 0.0,
+    calibration: Calibration | None = None,
 ) -> list[Reading]:
     """One reading per question, made of ``count`` drawn ones; without a region where confidence is under ``threshold``.
 
@@ -64,9 +70,20 @@ def answer_by_consensus(
     ----------
     images, questions:
         As :meth:`~medreasoner_monai.reasoners.protocol.Reasoner.answer` takes them.
+    threshold:
+        On the scale of the confidence: of agreement, or with a ``calibration`` of expected box IoU.
+    calibration:
+        Turns the agreement on a region into its confidence. The confidence that there is nothing stays a share of
+        votes.
     """
     drawn = reasoner.sample(images, questions, count, temperature=temperature, seed=seed)
-    return [_withhold_unsure(_merge(readings), threshold) for readings in drawn]
+    return [_withhold_unsure(_calibrated(_merge(readings), calibration), threshold) for readings in drawn]
+
+
+def _calibrated(reading: Reading, calibration: Calibration | None) -> Reading:
+    if calibration is None or reading.confidence is None or not isinstance(reading.answer, Grounding):
+        return reading
+    return replace(reading, confidence=calibration(reading.confidence))
 
 
 def _withhold_unsure(reading: Reading, threshold: float) -> Reading:
@@ -85,7 +102,7 @@ def _merge(readings: Sequence[Reading]) -> Reading:
     )
     seconds = sum(r.seconds for r in readings)
     # Rounded as records keep it, so that a threshold fitted on records cuts here where it cut there.
-    return Reading(answer, text, readings[0].seen, seconds, confidence=round(confidence, 5), votes=votes)
+    return Reading(answer, text, readings[0].seen, seconds, confidence=round(confidence, DIGITS), votes=votes)
 
 
 def _trace(answer: Answer) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medreasoner_monai.training.curves import GRID, INK, LINE, MUTED, svg
+
+WRONG = "#c0552b"
 
 
 def confidence_figures(confidence: Mapping[str, Any]) -> dict[str, Figure]:
@@ -29,6 +31,34 @@ def confidence_figures(confidence: Mapping[str, Any]) -> dict[str, Figure]:
     sizes = [12 + 160 * b["n"] / total for b in bins]
     axes.scatter([b["confidence"] for b in bins], [b["quality"] for b in bins], s=sizes, color=LINE)
     return {"coverage": coverage, "calibration": calibration}
+
+
+def presence_figure(curve: Sequence[Mapping[str, float]]) -> Figure:
+    """Both rates of mistakes about presence over the threshold on confidence; the last step withholds every region.
+
+    Parameters
+    ----------
+    curve:
+        As :func:`~medreasoner_monai.evaluation.presence.presence_curve` gives it.
+    """
+    figure, axes = _empty("Mistakes over the threshold")
+    # A point holds from the threshold before it up to its own.
+    limits = [p["threshold"] for p in curve]
+    for name, label, colour, style in (
+        ("false_positive_rate", "absent: region given", WRONG, "-"),
+        ("false_negative_rate", "present: none given", LINE, "--"),
+    ):
+        axes.step(limits, [p[name] for p in curve], where="pre", color=colour, linestyle=style, linewidth=1.8,
+                  label=label)  # fmt: skip
+    legend = axes.legend(loc="best", fontsize=8.5, frameon=False)
+    for text in legend.get_texts():
+        text.set_color(INK)
+    return figure
+
+
+def presence_svg(curve: Sequence[Mapping[str, float]], prefix: str) -> str:
+    """The figure as an ``<svg>`` element; ``prefix`` keeps ids apart from other figures' ids."""
+    return svg(presence_figure(curve), f"{prefix}-presence")
 
 
 def confidence_svgs(confidence: Mapping[str, Any], prefix: str) -> list[str]:

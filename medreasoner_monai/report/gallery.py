@@ -58,17 +58,21 @@ class Case:
 
 
 def choose(records: Sequence[Record], each: int = 3) -> dict[str, list[Record]]:
-    """The best, median, worst and failed cases; the same records give the same choice, in whatever order they come.
+    """Cases of each kind; the same records give the same choice, in whatever order they come.
 
-    Answered cases are ranked by box IoU, then by their masks' Dice, then by id. From the top, from the middle outwards
-    and from the bottom, cases of categories not yet shown in that group come first. Failed cases are those that could
-    not be read: one a reason, the commonest first. No case stands twice.
+    Regions for present targets are ranked by box IoU, then by their masks' Dice, then by id. From the top, from the
+    middle outwards and from the bottom, cases of categories not yet shown in that group come first. False positives are
+    regions given for absent targets, false negatives present targets of which the answer is that there is nothing; one
+    per category first. Failed cases are those that could not be read: one per reason, the commonest first. No case
+    stands twice.
 
     Returns
     -------
-    ``best``, ``median``, ``worst`` and ``failed``; each may hold fewer than ``each``, or none.
+    ``best``, ``median``, ``worst``, ``false_positive``, ``false_negative`` and ``failed``; each may hold fewer than
+    ``each``, or none.
     """
-    ranked = sorted((r for r in records if r.answered), key=lambda r: (-_score(r), -_mask_score(r), r.id))
+    given = (r for r in records if r.answered and r.present)
+    ranked = sorted(given, key=lambda r: (-_score(r), -_mask_score(r), r.id))
     middle = (len(ranked) - 1) / 2
     outwards = [ranked[i] for i in sorted(range(len(ranked)), key=lambda i: (abs(i - middle), i))]
     out: dict[str, list[Record]] = {}
@@ -76,7 +80,12 @@ def choose(records: Sequence[Record], each: int = 3) -> dict[str, list[Record]]:
     for name, order in (("best", ranked), ("median", outwards), ("worst", ranked[::-1])):
         out[name] = _varied([r for r in order if r.id not in taken], lambda r: r.category, each)
         taken |= {r.id for r in out[name]}
-    failed = sorted((r for r in records if not r.answered), key=lambda r: r.id)
+    by_id = sorted(records, key=lambda r: r.id)
+    alarms = [r for r in by_id if r.answered and not r.present]
+    missed = [r for r in by_id if r.said_nothing and r.present]
+    for name, order in (("false_positive", alarms), ("false_negative", missed)):
+        out[name] = _varied(order, lambda r: r.category, each)
+    failed = [r for r in by_id if r.unreadable]
     often = Counter(r.reason for r in failed)
     failed.sort(key=lambda r: (-often[r.reason], r.reason))
     out["failed"] = _varied(failed, lambda r: r.reason, each)

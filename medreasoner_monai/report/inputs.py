@@ -24,9 +24,10 @@ class Evaluated:
     title : str
         As it is called on the page.
     metrics : Mapping
-        ``samples``, ``failure_rate``, ``failures`` (count by reason), ``overall`` (measure to ``mean``, ``low``,
-        ``high``, ``n``) and the same measures in ``by_supercategory`` and ``by_category``. A measure is ``box_iou``,
-        ``point_dice`` or ``dice/<segmenter>/<points, box or both>``.
+        ``samples``, ``present`` (how many targets are), ``failure_rate``, ``failures`` (count by reason), ``absent``
+        and ``left_right`` (rates of mistakes), ``overall`` (measure to ``mean``, ``low``, ``high``, ``n``) and the same
+        measures in ``by_supercategory`` and ``by_category``. A measure is ``box_iou``, ``point_dice`` or
+        ``dice/<segmenter>/<points, box or both>``.
     records : Sequence of Record
         One a sample.
     """
@@ -65,7 +66,8 @@ class ReportInputs:
         Rows as :mod:`~medreasoner_monai.training.curves` takes them.
     confidence : Mapping or None
         Metrics of several answers a question made into one: as for an evaluation, with ``confidence``
-        (:func:`~medreasoner_monai.evaluation.abstention.confidence_report`), ``answers``, ``temperature`` and
+        (:func:`~medreasoner_monai.evaluation.abstention.confidence_report`), ``answers``, ``temperature``,
+        ``calibrated`` (:func:`~medreasoner_monai.evaluation.confidence_stage.calibration_facts`) and
         ``threshold`` (``wanted``, ``reached``, ``value``, ``validation`` and ``test`` with ``coverage`` and
         ``quality``).
     decision : Mapping

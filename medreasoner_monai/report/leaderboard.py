@@ -12,8 +12,10 @@ from markupsafe import Markup
 
 from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.evaluation.command import Finished
+from medreasoner_monai.evaluation.metrics import mistake_rate
 from medreasoner_monai.report.confidence import confidence_svgs
 from medreasoner_monai.report.page import environment
+from medreasoner_monai.report.tables import MISTAKES, Measure
 
 # U-MRG-14K test set, masks by MedSAM2 (arXiv 2508.08177): box IoU, pDice as released (2 I / union), mask Dice; percent.
 PUBLISHED = (
@@ -30,7 +32,8 @@ PUBLISHED = (
 class Row:
     """One evaluation.
 
-    ``masks`` maps ``<segmenter>/<prompt kind>`` to an estimate; ``figures`` show what its confidence is worth.
+    ``box_iou`` and ``point_dice`` are empty where no target is present. ``masks`` maps ``<segmenter>/<prompt kind>`` to
+    an estimate, ``mistakes`` the name of a rate; ``figures`` show what its confidence is worth.
     """
 
     reasoner: str
@@ -39,6 +42,7 @@ class Row:
     box_iou: Mapping[str, Any]
     point_dice: Mapping[str, Any]
     masks: Mapping[str, Mapping[str, Any]]
+    mistakes: Mapping[str, Mapping[str, Any]]
     folder: str
     confidence: Mapping[str, Any] | None
     figures: Sequence[Markup]
@@ -46,11 +50,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """The evaluations on one data set, the best box IoU first; ``masks``: the columns that any of them has."""
+    """The evaluations on one data set, the best box IoU first; ``masks``, ``mistakes``: the columns that any has."""
 
     dataset: str
     digest: str
     masks: Sequence[str]
+    mistakes: Sequence[Measure]
     rows: Sequence[Row]
 
 
@@ -62,10 +67,11 @@ def boards(runs: Sequence[Finished]) -> list[Board]:
     out = []
     for digest, group in by_data.items():
         rows = sorted(
-            (_row(r, f"{digest[:8]}-{n}") for n, r in enumerate(group)), key=lambda r: -float(r.box_iou["mean"])
+            (_row(r, f"{digest[:8]}-{n}") for n, r in enumerate(group)), key=lambda r: -float(r.box_iou.get("mean", 0))
         )
         masks = list(dict.fromkeys(name for row in rows for name in row.masks))
-        out.append(Board(str(group[0].metrics.get("dataset_name") or "data"), digest, masks, rows))
+        mistakes = [m for m in MISTAKES if any(m.key in row.mistakes for row in rows)]
+        out.append(Board(str(group[0].metrics.get("dataset_name") or "data"), digest, masks, mistakes, rows))
     return out
 
 
@@ -77,9 +83,10 @@ def _row(run: Finished, prefix: str) -> Row:
         str(run.metrics.get("reasoner") or run.path.name),
         int(run.metrics["samples"]),
         float(run.metrics["failure_rate"]),
-        overall["box_iou"],
-        overall["point_dice"],
+        overall.get("box_iou", {}),
+        overall.get("point_dice", {}),
         masks,
+        {m.key: found for m in MISTAKES if (found := mistake_rate(run.metrics, m.key))},
         run.path.name,
         confidence,
         [Markup(figure) for figure in confidence_svgs(confidence, f"c{prefix}")] if confidence else [],

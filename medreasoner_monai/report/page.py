@@ -13,9 +13,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from medreasoner_monai import RESEARCH_USE, __version__
+from medreasoner_monai.evaluation.metrics import mistake_rate
 from medreasoner_monai.files import object_digest
 from medreasoner_monai.report import tables, text
-from medreasoner_monai.report.confidence import confidence_svgs
+from medreasoner_monai.report.confidence import confidence_svgs, presence_svg
 from medreasoner_monai.report.gallery import choose, make_cases, picture
 from medreasoner_monai.report.inputs import BASE, BLANK, COLD_START, FINAL, ReportInputs
 from medreasoner_monai.training.curves import curve_svgs
@@ -68,6 +69,10 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
         forests=tables.forests(inputs),
         supercategories=tables.groups(inputs, "supercategory"),
         categories=tables.groups(inputs, "category"),
+        mistakes=tables.mistakes(inputs.evaluated),
+        rates={m.key: mistake_rate(final.metrics, m.key) for m in tables.MISTAKES} if final else {},
+        answers=tables.answers(final.records) if final else [],
+        presence=_presence(inputs),
         failures=tables.failures(inputs.evaluated),
         histograms=[(e, tables.histogram(e.records)) for e in inputs.evaluated if e.records and e.key != BASE],
         curves={
@@ -75,7 +80,7 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
             "GRPO": [Markup(svg) for svg in curve_svgs(inputs.grpo_curve, "grpo")],
         },
         surety=[Markup(svg) for svg in confidence_svgs(inputs.confidence["confidence"], "confidence")]
-        if inputs.confidence
+        if inputs.confidence and inputs.confidence.get("confidence")
         else [],
         cases=cases,
         typical=next(iter(cases.get("median", [])), None),
@@ -90,6 +95,12 @@ def render_page(inputs: ReportInputs, dataset_test: Path) -> str:
         notice=RESEARCH_USE,
         version=__version__,
     )
+
+
+def _presence(inputs: ReportInputs) -> Markup | None:
+    """The rates about presence over the threshold, where several answers were drawn and targets are absent."""
+    curve = ((inputs.confidence or {}).get("absent") or {}).get("curve")
+    return Markup(presence_svg(curve, "mistakes")) if curve else None
 
 
 def environment() -> Environment:

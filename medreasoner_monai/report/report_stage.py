@@ -12,6 +12,8 @@ from typing import Any
 
 from medreasoner_monai.bundle.packaging import NAME
 from medreasoner_monai.evaluation.evaluate_stage import Evaluation, compare_evaluations
+from medreasoner_monai.evaluation.metrics import mistake_rate
+from medreasoner_monai.evaluation.mistakes import MISTAKES
 from medreasoner_monai.files import package_versions, write_json
 from medreasoner_monai.grounding.outputs import ANSWER, OVERLAY, SEG
 from medreasoner_monai.grounding.outputs import REPORT as DICOM_REPORT
@@ -116,6 +118,8 @@ def summarise(context: Context, run: Finished, gain: Mapping[str, float]) -> dic
         "mask_dice": final.mean(_mask_measure(final, segmenter)),
         "point_dice": final.mean("point_dice"),
         "test_samples": final.metrics["samples"],
+        "absent_samples": final.metrics["absent"]["samples"],
+        **{name: mistake_rate(final.metrics, name) for name in MISTAKES},
         "confidence": None if run.confidence is None else dict(run.confidence.artifact.facts["confidence"]),
         "decision": run.decision.facts["decision"],
         "reasons": run.decision.facts["reasons"],

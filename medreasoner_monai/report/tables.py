@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medreasoner_monai.evaluation.metrics import mistake_rate
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.inputs import BLANK, COLD_START, Evaluated, ReportInputs
 from medreasoner_monai.report.text import finite
@@ -72,6 +73,49 @@ def measures_of(evaluated: Sequence[Evaluated]) -> list[Measure]:
     return out
 
 
+MISTAKES = (
+    Measure("false_positive_rate", "A region for an absent target", "false positives, of readable answers"),
+    Measure("false_negative_rate", "“Nothing there” for a present target", "false negatives, of readable answers"),
+    Measure("left_right_confusion", "Left for right", "regions on the other side, of targets with a side"),
+)
+"""Rates of mistakes that no overlap shows; less is better."""
+
+
+def mistakes(evaluated: Sequence[Evaluated]) -> list[tuple[Measure, list[Mapping[str, Any]]]]:
+    """Rates that were measured for at least one reasoner, with the estimate of each (empty where there is none)."""
+    rows: list[tuple[Measure, list[Mapping[str, Any]]]]
+    rows = [(m, [mistake_rate(e.metrics, m.key) or {} for e in evaluated]) for m in MISTAKES]
+    return [(m, found) for m, found in rows if any(found)]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was answered where the target is present, or absent: counts."""
+
+    target: str
+    region: int
+    nothing: int
+    withheld: int
+    unreadable: int
+
+
+def answers(records: Sequence[Record]) -> list[Answers]:
+    """Two rows: present targets and absent ones."""
+    out = []
+    for target, present in (("Present", True), ("Absent", False)):
+        part = [r for r in records if r.present is present]
+        out.append(
+            Answers(
+                target,
+                sum(r.answered for r in part),
+                sum(r.said_nothing for r in part),
+                sum(r.withheld for r in part),
+                sum(r.unreadable for r in part),
+            )
+        )
+    return out
+
+
 def mask_measure(evaluated: Evaluated) -> str | None:
     """The mask measure that stands for the model: the first segmenter's, from the richest prompt that it was sent."""
     names = [m.key for m in measures_of([evaluated]) if m.key.startswith("dice/")]
@@ -83,6 +127,7 @@ def forests(inputs: ReportInputs) -> list[Forest]:
     """A forest plot a comparison."""
     titles = {e.key: e.title for e in inputs.evaluated}
     known = {m.key: m for m in measures_of(inputs.evaluated)}
+    known |= {m.key: Measure(m.key, m.title, "less is better") for m in MISTAKES}
     out = []
     for comparison in inputs.comparisons:
         found = comparison.get("measures", {})
@@ -166,9 +211,11 @@ def failures(evaluated: Sequence[Evaluated]) -> list[tuple[str, list[int]]]:
 
 
 def histogram(records: Sequence[Record]) -> list[int]:
-    """How many samples have a box IoU in each tenth of [0, 1]; unreadable answers count as 0."""
+    """How many present targets have a box IoU in each tenth of [0, 1]; answers without a region count as 0."""
     counts = [0] * BINS
     for record in records:
+        if not record.present:
+            continue
         value = finite(record.box_iou) or 0.0
         counts[min(BINS - 1, max(0, int(value * BINS)))] += 1
     return counts

@@ -78,7 +78,15 @@ class GateSettings(Section):
     min_box_iou: float = Field(0.0, ge=0, le=1)
     max_failure_rate: float = Field(0.05, ge=0, le=1)
     min_over_blank: float = Field(0.05, description="box IoU that the picture must add to the question alone")
+    max_false_positive: float = Field(0.10, ge=0, le=1, description="share of absent targets that get a region")
+    max_false_negative: float = Field(0.10, ge=0, le=1, description='share of present targets called "nothing there"')
+    max_left_right_confusion: float = Field(
+        0.05, ge=0, le=1, description="share of regions of sided targets that lie on the other side"
+    )
     tolerance: float = Field(0.01, ge=0, description="box IoU that the interval may reach below the champion's")
+    rate_tolerance: float = Field(
+        0.05, ge=0, description="how far the interval of a rate of mistakes may reach above the champion's"
+    )
 
 
 class GroundSettings(Section):

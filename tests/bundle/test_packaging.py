@@ -15,7 +15,9 @@ from medreasoner_monai.errors import ArtifactError, InputError
 from medreasoner_monai.grounding.aggregate import Question
 from medreasoner_monai.grounding.request import GroundingSettings, parse_slices
 from medreasoner_monai.grounding.study import Study, plan_study
+from medreasoner_monai.reasoners.calibration import Calibration
 from tests.dicom.tools import carried
+from tests.grounding.fakes import MiddleReasoner
 
 SCHEMA = Path(__file__).parents[3] / "shared/data/monai_bundle_schema/meta_schema_20240725.json"
 FACTS = {
@@ -182,3 +184,18 @@ def test_an_evaluations_figures_are_facts(tmp_path: Path) -> None:
     assert metric_facts(metrics) == [{"name": "box_iou", "value": 0.5, "low": 0.4, "high": 0.6}]
     with pytest.raises(InputError, match="holds no finished evaluation"):
         evaluation_facts(tmp_path)
+
+
+def test_the_calibration_travels_with_the_bundle(model: Path, tmp_path: Path) -> None:
+    table = Calibration((0.2, 0.8), (0.1, 0.4), answers=4, temperature=0.7, n=120)
+    facts = {"temperature": 0.7, "confidence_threshold": 0.3, "calibration": table.as_dict()}
+    package_bundle(model, tmp_path / "bundle", facts)
+    bundle = Bundle.open(tmp_path / "bundle")
+    assert bundle.settings() == GroundingSettings(temperature=0.7, threshold=0.3, calibration=table)
+    # A model from elsewhere was not calibrated: an expected box IoU of 0.3 was an agreement of 0.6 here.
+    other = bundle.grounder(segmenter="box", reasoner=MiddleReasoner())
+    assert other.settings == GroundingSettings(temperature=0.7, threshold=0.6)
+    for name in ("inference", "ground_series"):
+        config = json.loads((tmp_path / f"bundle/configs/{name}.json").read_text())
+        assert Calibration.read(config["calibration"]) == table
+        assert config["asking"]["calibration"] == "@calibration"

@@ -6,12 +6,12 @@ import pytest
 
 from medreasoner_monai.evaluation.confidence_stage import threshold
 from medreasoner_monai.evaluation.records import Record
+from tests.evaluation.records import record
 
 
 def records(*pairs: tuple[float, float]) -> list[Record]:
     """Of confidence and box IoU."""
-    about = ("liver", "Abdomen", "CT", "?", "", True, "", "", None, None)
-    return [Record(f"s{n}", *about, box_iou=q, point_dice=0.0, confidence=c) for n, (c, q) in enumerate(pairs)]
+    return [record(n, q, confidence=c) for n, (c, q) in enumerate(pairs)]
 
 
 VALIDATION = records((0.9, 0.8), (0.7, 0.6), (0.5, 0.4), (0.2, 0.0))
@@ -35,6 +35,11 @@ def test_what_cannot_be_reached_is_said_with_the_best() -> None:
 def test_where_no_test_answer_is_sure_enough_there_is_no_quality() -> None:
     found = threshold(VALIDATION, records((0.1, 0.9)), wanted=0.6)
     assert found["test"] == {"coverage": 0.0, "quality": None}
+
+
+def test_a_test_split_without_a_region_has_no_coverage() -> None:
+    silent = record(0, 0.0, confidence=0.0, answered=False, bbox=None, reason="no answer block")
+    assert threshold(VALIDATION, [silent], wanted=0.6)["test"] == {"coverage": 0.0, "quality": None}
 
 
 def test_without_validation_nothing_is_fitted_and_nothing_fails() -> None:

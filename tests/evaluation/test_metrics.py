@@ -44,7 +44,7 @@ def test_comparison_pairs_by_sample_whatever_the_order() -> None:
 
 def test_comparison_takes_the_measures_both_have() -> None:
     found = compare([record(0)], [record(0, masks={"ellipse/box": 1.0})], resamples=100)
-    assert set(found) == {"box_iou", "point_dice"}
+    assert set(found) == {"box_iou", "point_dice", "false_negative_rate"}
 
 
 def test_comparison_of_different_samples_names_some() -> None:

@@ -10,7 +10,8 @@ import pytest
 from medreasoner_monai.evaluation.answerers import ConsensusAnswerer
 from medreasoner_monai.evaluation.embeddings import Embeddings
 from medreasoner_monai.evaluation.scoring import evaluate_batch, segment
-from medreasoner_monai.reasoners.consensus import consensus
+from medreasoner_monai.reasoners.calibration import Calibration
+from medreasoner_monai.reasoners.consensus import answer_by_consensus, consensus
 from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
 from medreasoner_monai.segmenters.registry import build
 from medreasoner_monai.task.answer import Answer, Grounding, NoAnswer, Reason
@@ -52,13 +53,42 @@ def test_unreadable_answers_lower_the_confidence() -> None:
     ("answers", "expected", "confidence"),
     [
         ([MUTE, MUTE, region(10)], MUTE, 0.0),
+        ([MUTE, NOTHING, region(10), MUTE], MUTE, 0.0),
         ([NOTHING, NOTHING, NOTHING, region(10)], NOTHING, 0.75),
+        ([NOTHING, region(10), NOTHING, MUTE], NOTHING, 0.5),
+        ([NOTHING, MUTE], NOTHING, 0.5),
     ],
 )
-def test_where_most_have_no_region_the_commonest_reason_stands(
-    answers: Sequence[Answer], expected: Answer, confidence: float
-) -> None:
+def test_what_most_say_stands(answers: Sequence[Answer], expected: Answer, confidence: float) -> None:
     assert consensus(answers) == (expected, confidence, ())
+
+
+def test_votes_for_nothing_lower_the_evidence_of_a_region() -> None:
+    answer, confidence, votes = consensus([region(10), region(11), NOTHING, NOTHING])
+    # Half of the votes, times a mean IoU of 19.5 of 20.5 columns with the median box.
+    assert isinstance(answer, Grounding) and len(votes) == 2
+    assert confidence == pytest.approx(0.5 * 19.5 / 20.5)
+    # Fewer than half say "nothing", though no half has a region: the unreadable one says neither.
+    answer, confidence, _ = consensus([region(10), region(10), NOTHING, NOTHING, MUTE])
+    assert (answer, confidence) == (region(10), pytest.approx(0.4))
+
+
+def test_a_calibrated_confidence_is_held_against_the_threshold() -> None:
+    table = Calibration((0.0, 1.0), (0.0, 0.5), 4, 0.7, 100)
+    samples = [sample(n) for n in range(6)]
+    images, questions = [s.image for s in samples], [s.question for s in samples]
+
+    def ask(threshold: float, calibration: Calibration | None) -> list[Reading]:
+        return answer_by_consensus(Wavering(), images, questions, 4, temperature=0.7, seed=0, threshold=threshold,
+                                   calibration=calibration)  # fmt: skip
+
+    raw, halved = ask(0, None), ask(0, table)
+    assert [r.confidence for r in halved] == [pytest.approx((r.confidence or 0) / 2, abs=1e-5) for r in raw]
+    assert [r.answer for r in halved] == [r.answer for r in raw]
+    # Every agreement is over 0.5, and half of it under.
+    assert all((r.confidence or 0) > 0.5 for r in raw)
+    assert all(isinstance(r.answer, NoAnswer) and r.answer.reason is Reason.UNSURE for r in ask(0.5, table))
+    assert all(isinstance(r.answer, Grounding) for r in ask(0.5, None))
 
 
 def test_masks_are_put_to_the_vote() -> None:

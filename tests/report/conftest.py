@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from PIL import Image
 
 from medreasoner_monai.data.questioning import phantom_samples
 from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.evaluation.presence import presence_report
 from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.sides import sides_report, target_midline
 from medreasoner_monai.report.inputs import Evaluated, ReportInputs
 from medreasoner_monai.task.answer import Reason
 from medreasoner_monai.task.geometry import box_iou, circle_dice
@@ -25,7 +28,12 @@ HOSTILE = '<script>alert("model")</script><think>no end'
 
 @pytest.fixture(scope="session")
 def samples() -> list[Sample]:
-    return list(phantom_samples("test", 24, sites=SITES, per_phantom=2, seed=0))
+    shown = list(phantom_samples("test", 24, sites=SITES, per_phantom=2, seed=0))
+    # The same pictures, asked for what they do not show.
+    return shown + [
+        replace(s, id=f"{s.id}-absent", mask=np.zeros_like(s.mask), box=None, points=None, absent=kind)
+        for s, kind in zip(shown, ("removed", "healthy", "other part", "removed"), strict=False)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +53,25 @@ def made_record(sample: Sample, spread: float, rng: np.random.Generator, *, read
     facts = (sample.id, sample.category, sample.supercategory, sample.modality, sample.question)
     if not readable:
         return Record(*facts, HOSTILE, False, Reason.BLOCKS.value, "", None, None, 0.0, 0.0, dict.fromkeys(MASKS, 0.0))
-    x1, y1, x2, y2 = sample.box.xyxy
+    about = {"present": sample.present, "absent": sample.absent, "picture": sample.id.removesuffix("-absent")}
+    if sample.truth is None:
+        if rng.random() < 0.5:
+            nothing = Reason.NOTHING_FOUND.value
+            return Record(*facts, "Nothing of that kind.", False, nothing, "", None, None, 0.0, 0.0, **about)
+        box, points = [8.0, 9.0, 60.0, 70.0], [[20.0, 30.0], [40.0, 50.0]]
+        return Record(*facts, "text", True, "", "It is there.", box, points, 0.0, 0.0, **about)
+    truth_box, truth_points = sample.truth
+    about |= {"truth": list(truth_box.xyxy), "midline": target_midline(sample)}
+    x1, y1, x2, y2 = truth_box.xyxy
     size = np.array([x2 - x1, y2 - y1, x2 - x1, y2 - y1])
-    box = (np.array(sample.box.xyxy) + rng.normal(0, spread, 4) * size).round(1)
+    box = (np.array(truth_box.xyxy) + rng.normal(0, spread, 4) * size).round(1)
     box = np.array([min(box[0], box[2] - 2), min(box[1], box[3] - 2), box[2], box[3]])
-    points = (np.array(sample.points.xy) + rng.normal(0, spread, (2, 2)) * size[:2]).round(1)
-    iou = float(box_iou(box, sample.box.xyxy)[0])
-    dice = float(circle_dice(points, sample.points.xy)[0])
+    points = (np.array(truth_points.xy) + rng.normal(0, spread, (2, 2)) * size[:2]).round(1)
+    iou = float(box_iou(box, truth_box.xyxy)[0])
+    dice = float(circle_dice(points, truth_points.xy)[0])
     text = f"<think>{sample.trace}</think><answer>{json.dumps({'bbox': box.tolist()})}</answer>"
     masks = {name: 0.9 * iou + 0.02 * n for n, name in enumerate(MASKS)}
-    return Record(*facts, text, True, "", sample.trace, box.tolist(), points.tolist(), iou, dice, masks)
+    return Record(*facts, text, True, "", sample.trace, box.tolist(), points.tolist(), iou, dice, masks, **about)
 
 
 def made_evaluated(key: str, title: str, records: Sequence[Record]) -> Evaluated:
@@ -70,15 +87,19 @@ def made_evaluated(key: str, title: str, records: Sequence[Record]) -> Evaluated
         return out
 
     def by(field: str) -> dict[str, Any]:
-        names = sorted({getattr(r, field) for r in records})
-        return {name: measures([r for r in records if getattr(r, field) == name]) for name in names}
+        names = sorted({getattr(r, field) for r in present})
+        return {name: measures([r for r in present if getattr(r, field) == name]) for name in names}
 
-    unreadable = [r.reason for r in records if not r.answered]
+    present = [r for r in records if r.present]
+    unreadable = [r.reason for r in records if r.unreadable]
     metrics = {
         "samples": len(records),
         "failure_rate": len(unreadable) / len(records),
         "failures": {reason: unreadable.count(reason) for reason in unreadable},
-        "overall": measures(records),
+        "present": len(present),
+        "absent": presence_report(records),
+        "left_right": sides_report(records),
+        "overall": measures(present),
         "by_supercategory": by("supercategory"),
         "by_category": by("category"),
     }
@@ -91,7 +112,7 @@ def made_inputs(samples: list[Sample], folder: Path) -> ReportInputs:
             ("grpo", "GRPO", 0.14))  # fmt: skip
     evaluated = []
     for key, title, spread in plan:
-        readable = [key == "blank_image" or n % 12 > 0 for n in range(len(samples))]
+        readable = [key == "blank_image" or n % 12 > 0 or not s.present for n, s in enumerate(samples)]
         records = [made_record(s, spread, rng, readable=r) for s, r in zip(samples, readable, strict=True)]
         evaluated.append(made_evaluated(key, title, records))
 

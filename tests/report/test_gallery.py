@@ -14,6 +14,7 @@ from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.gallery import WIDTH, choose, lens, make_cases, outline, picture
 from medreasoner_monai.report.inputs import ReportInputs
+from medreasoner_monai.task.answer import Reason
 from tests.samples import absent_sample
 
 
@@ -30,7 +31,33 @@ def ids(chosen: dict[str, list[Record]]) -> dict[str, str]:
 def test_best_median_worst_and_failed() -> None:
     records = [record(f"{n}", n / 10) for n in range(1, 10)]
     records += [record("x", 0, answered=False, reason="r"), record("y", 0, answered=False, reason="s")]
-    assert ids(choose(records, each=2)) == {"best": "9 8", "median": "5 6", "worst": "1 2", "failed": "x y"}
+    assert ids(choose(records, each=2)) == {
+        "best": "9 8",
+        "median": "5 6",
+        "worst": "1 2",
+        "false_positive": "",
+        "false_negative": "",
+        "failed": "x y",
+    }
+
+
+def test_a_mistake_about_presence_is_no_unreadable_answer() -> None:
+    nothing = Reason.NOTHING_FOUND.value
+    records = [
+        record("given", 0.4),
+        record("missed", 0, answered=False, reason=nothing),
+        replace(record("alarm", 0), present=False),
+        replace(record("right", 0, answered=False, reason=nothing), present=False),
+        replace(record("mute", 0, answered=False, reason="r"), present=False),
+    ]
+    assert ids(choose(records)) == {
+        "best": "given",
+        "median": "",
+        "worst": "",
+        "false_positive": "alarm",
+        "false_negative": "missed",
+        "failed": "mute",
+    }
 
 
 def test_the_order_of_the_records_does_not_matter() -> None:

@@ -14,10 +14,12 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.data.schema import Sample, write_split
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.abstention import confidence_report
+from medreasoner_monai.evaluation.presence import presence_report
+from medreasoner_monai.evaluation.sides import sides_report
 from medreasoner_monai.report.inputs import ReportInputs
 from medreasoner_monai.report.page import render_page, write_report
 
-SECTIONS = ("data", "training", "results", "categories", "cases", "grounding", "gate", "stages")
+SECTIONS = ("data", "training", "results", "mistakes", "categories", "cases", "grounding", "gate", "stages")
 
 
 class Reader(HTMLParser):
@@ -116,7 +118,7 @@ def test_figures_are_those_of_the_inputs(reader: Reader, inputs: ReportInputs) -
 
 
 def test_failed_cases_show_reason_and_what_was_written(reader: Reader, inputs: ReportInputs) -> None:
-    failed = [r for r in inputs.evaluated[-1].records if not r.answered]
+    failed = [r for r in inputs.evaluated[-1].records if r.unreadable]
     assert failed
     shown = reader.text[reader.text.index("Failed: could not be read") :]
     for record in failed:
@@ -208,12 +210,46 @@ def test_written_whole_or_not_at_all(inputs: ReportInputs, split: Path, samples:
     assert not (tmp_path / "never.html").exists()
 
 
+def test_mistakes_that_overlap_does_not_show_are_counted(reader: Reader, inputs: ReportInputs) -> None:
+    final = inputs.evaluated[-1]
+    absent = [r for r in final.records if not r.present]
+    wrong = sum(r.answered for r in absent)
+    assert 0 < wrong < len(absent) == 4
+    mistakes = reader.text[reader.text.index("Mistakes that overlap does not show") :]
+    silent = sum(r.unreadable for r in final.records)
+    assert f"Present {24 - silent} 0 0 {silent} Absent {wrong} {4 - wrong} 0 0" in mistakes
+    assert "A region for an absent target" in reader.text and f"{100 * wrong / 4:.1f} %" in reader.text
+    assert "removed" in mistakes and "other part" in mistakes
+    sided = final.metrics["left_right"]
+    assert sided["regions"] and f"{sided['samples']} questions are about a side" in mistakes
+    for heading in ("A region, but the target is absent", "“Nothing there”, but it is"):
+        assert heading in reader.text
+
+
+def test_a_check_that_was_skipped_is_not_said_to_be_passed(inputs: ReportInputs, split: Path) -> None:
+    check = {"name": "false positives", "passed": True, "value": None, "limit": 0.1, "text": "skipped: there is no …"}
+    plain = replace(inputs, evaluated=[], decision={**inputs.decision, "checks": [check]})
+    text = Reader(render_page(plain, split)).text
+    assert "false positives skipped: there is no … skipped – 0.1" in text
+
+
+def test_what_was_not_measured_is_said(inputs: ReportInputs, split: Path) -> None:
+    final = inputs.evaluated[-1]
+    metrics = {**final.metrics, "absent": presence_report([]), "left_right": sides_report([])}
+    page = render_page(replace(inputs, evaluated=[replace(final, metrics=metrics, records=())]), split)
+    text = Reader(page).text
+    assert "how often a region is given for nothing is not known" in text
+    assert "how often left is taken for right is not known" in text
+
+
 def test_what_confidence_is_worth_is_a_section_of_its_own(inputs: ReportInputs, split: Path, page: str) -> None:
     assert 'id="confidence"' not in page
     final = inputs.find("grpo")
     assert final is not None
-    records = [replace(r, confidence=0.04 * n) for n, r in enumerate(final.records)]
+    records = [replace(r, confidence=0.03 * n) for n, r in enumerate(final.records)]
     found = confidence_report(records)
+    bins = {"expected_error": 0.195, "squared_error": 0.05, "bins": []}
+    worth = {"fitted": True, "n": 97, "least": 50, "before": bins, "after": bins}
     limit = {
         "wanted": 0.6,
         "reached": True,
@@ -221,14 +257,34 @@ def test_what_confidence_is_worth_is_a_section_of_its_own(inputs: ReportInputs, 
         "validation": {"coverage": 0.5, "quality": 0.61},
         "test": {"coverage": 0.25, "quality": 0.5925},
     }
-    sure = {**final.metrics, "confidence": found, "answers": 4, "temperature": 0.7, "threshold": limit}
-    shown = render_page(replace(inputs, confidence=sure), split)
-    section = shown[shown.index('id="confidence"') :].split("</section>")[0]
-    assert section.count("<svg") == 2
-    assert "asked 4 times" in section and "Under a confidence of 0.480" in section and "0.593" in section
+    sure = {
+        **final.metrics,
+        "confidence": found,
+        "answers": 4,
+        "temperature": 0.7,
+        "threshold": limit,
+        "calibrated": worth,
+        "absent": presence_report(records),
+    }
+    # Without the cases' pictures, which take their time.
+    plain = replace(inputs, evaluated=[replace(e, records=()) for e in inputs.evaluated])
+
+    def section(name: str, **changes: Any) -> str:
+        page = render_page(replace(plain, confidence={**sure, **changes}), split)
+        return page[page.index(f'id="{name}"') :].split("</section>")[0]
+
+    shown = section("confidence")
+    assert shown.count("<svg") == 2
+    assert "asked 4 times" in shown and "Under a confidence of 0.480" in shown and "0.593" in shown
+    assert "fitted on 97 validation answers" in shown and "agreement itself by 0.195 before" in shown
+    assert section("mistakes").count("<svg") == 1, "the curve over the threshold"
+    assert page[page.index('id="mistakes"') :].split("</section>")[0].count("<svg") == 0
+    few = section("confidence", calibrated={**worth, "fitted": False, "n": 20, "after": None})
+    assert "it is not calibrated, since 20 validation answers have a region and 50 are needed" in few
     unfitted = {**limit, "reached": False, "value": None, "validation": None, "test": None}
-    shown = render_page(replace(inputs, confidence={**sure, "threshold": unfitted}), split)
-    assert "There is no validation split to fit a threshold on." in shown
+    assert "There is no validation split to fit a threshold on." in section("confidence", threshold=unfitted)
     never = {**limit, "reached": False, "value": None, "test": None}
-    shown = render_page(replace(inputs, confidence={**sure, "threshold": never}), split)
-    assert "No threshold reaches a mean box IoU of 0.60 on validation; the best is 0.610." in shown
+    said = "No threshold reaches a mean box IoU of 0.60 on validation; the best is 0.610."
+    assert said in section("confidence", threshold=never)
+    silent = {name: value for name, value in sure.items() if name != "confidence"}
+    assert 'id="confidence"' not in render_page(replace(plain, confidence=silent), split)

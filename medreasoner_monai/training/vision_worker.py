@@ -1,9 +1,10 @@
 """The vision warm-up's own process: a starter's vision tower learns where things are before it learns to speak.
 
 A 7B model comes with a vision tower that has seen the world; one that starts from nothing would have to learn to see
-through the words it is corrected in, which takes hours. Two heads, thrown away afterwards, ask of every image token
-what the training masks know: how much of each of its cells the target covers, and the eight numbers of the target's
-box and points, as the same kind of Fourier code that number tokens start with, so that they can be read off later.
+through the words it is corrected in, which takes hours. Three heads, thrown away afterwards, ask of the image tokens
+what the training masks know: how much of each of its cells the target covers, the eight numbers of the target's box and
+points, as the same kind of Fourier code that number tokens start with, so that they can be read off later, and of all
+tokens together whether the target is there.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ NUMBERS = 8
 
 
 class TowerWithHeads(nn.Module):
-    """A vision tower and the two heads; its forward pass returns the loss, as transformers' trainer wants it.
+    """A vision tower and the three heads; its forward pass returns the loss, as transformers' trainer wants it.
 
     The cover has one output a category and cell, and only the category asked about is judged: what else is in the
-    picture is unknown. The numbers are one output for all: a token tells of what it lies on.
+    picture is unknown. The numbers are one output for all: a token tells of what it lies on. Whether the target is
+    there is one output per category, of the picture's mean token.
     """
 
     def __init__(self, tower: nn.Module, width: int, categories: int, cells: int) -> None:
@@ -45,7 +47,8 @@ class TowerWithHeads(nn.Module):
         self.categories = categories
         self.cover = nn.Linear(width, categories * cells * cells)
         self.numbers = nn.Linear(width, NUMBERS * 2 * WAVELENGTHS)
-        for head in (self.cover, self.numbers):
+        self.there = nn.Linear(width, categories)
+        for head in (self.cover, self.numbers, self.there):
             nn.init.normal_(head.weight, std=0.02)
         nn.init.constant_(self.cover.bias, -2.0)
 
@@ -69,7 +72,7 @@ class TowerWithHeads(nn.Module):
             ``(B, NUMBERS * 2 * WAVELENGTHS)``, the codes of the target's box and points.
         category, present, picture:
             ``(B,)`` what is asked about, ``(B,)`` whether it is there, 0 or 1, and ``(T,)`` which picture a token
-            belongs to. Of what is not there only the cover is asked, which is none.
+            belongs to. What is not there has no overlap and no numbers to ask for: it covers nothing.
         """
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
         everywhere = torch.arange(len(tokens), device=tokens.device)
@@ -83,11 +86,21 @@ class TowerWithHeads(nn.Module):
         # The numbers are asked of the tokens that see the target, by how much they see of it.
         seen = cover.mean(1)
         seen = seen / zeros.index_add(0, picture, seen)[picture].clamp_min(EPSILON)
-        there = present.sum().clamp_min(1)
-        offset = ((self.numbers(tokens) - numbers[picture]).pow(2).mean(1) * seen).sum() / there
+        shown = present.sum().clamp_min(1)
+        offset = ((self.numbers(tokens) - numbers[picture]).pow(2).mean(1) * seen).sum() / shown
         loss = 2 * F.binary_cross_entropy_with_logits(logits, cover)
-        loss = loss + ((1 - dice) * present).sum() / there + 4 * offset
+        loss = loss + ((1 - dice) * present).sum() / shown + 4 * offset
+        # Where every target is there, there is nothing to tell apart.
+        if shown < len(present):
+            loss = loss + F.binary_cross_entropy_with_logits(self._whether(tokens, category, picture), present)
         return {"loss": loss}
+
+    def _whether(self, tokens: Tensor, category: Tensor, picture: Tensor) -> Tensor:
+        """Logits ``(B,)`` of the asked category being there."""
+        sums = tokens.new_zeros(len(category), tokens.shape[1]).index_add(0, picture, tokens)
+        means = sums / torch.bincount(picture, minlength=len(category))[:, None]
+        logits: Tensor = self.there(means).gather(1, category[:, None])[:, 0]
+        return logits
 
 
 def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ TRACE = Code("TRACE", SCHEME, "Reasoning trace of the model")
 STATUS = Code("STATUS", SCHEME, "Status of the answer")
 REASON = Code("REASON", SCHEME, "Why there is no region")
 TARGET = Code("TARGET", SCHEME, "What was asked for")
-CODED_FROM = Code("CODED_FROM", SCHEME, "Where the codes come from")
 STOP = Code("STOP", SCHEME, "Where and why the carried mask ends")
 BOX = Code("BOX", SCHEME, "Box of the answer")
 POINTS = Code("POINTS", SCHEME, "Points of the answer")
@@ -34,12 +33,9 @@ WHOLE = Code("WHOLE", SCHEME, "Region known to be whole")
 FOUND = Code("FOUND", SCHEME, "A region was found")
 NOTHING_FOUND = Code("NOTHING_FOUND", SCHEME, "The model found nothing")
 ABSTAINED = Code("ABSTAINED", SCHEME, "The model is not sure enough to answer")
-GIVEN = Code("GIVEN", SCHEME, "Given with the question")
-FROM_TRACE = Code("FROM_TRACE", SCHEME, "Named by the reasoning trace")
 AT_DETECTOR = Code("AT_DETECTOR", SCHEME, "Measured in the detector plane, not corrected for magnification")
 
 STATUS_CODES = {"found": FOUND, "nothing found": NOTHING_FOUND, "abstained": ABSTAINED}
-CODED_FROM_CODES = {"given": GIVEN, "trace": FROM_TRACE}
 
 # DICOM's and others' (PS3.16).
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")

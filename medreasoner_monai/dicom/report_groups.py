@@ -32,6 +32,10 @@ _STATISTICS = (
     ("minimum", c.MINIMUM),
     ("maximum", c.MAXIMUM),
 )
+_NAMED_BY = {
+    "given": "The name of the region was given with the question.",
+    "trace": "The name of the region was read from the model's reasoning, and nobody confirmed it.",
+}
 
 
 def group(
@@ -173,8 +177,6 @@ def _evaluations(finding: Finding, covered: Coverage) -> Iterator[Any]:
         yield QualitativeEvaluation(_concept(c.WHOLE), _concept(c.YES if covered.complete else c.NO))
     if finding.codes is None:
         return
-    if finding.coded_from:
-        yield QualitativeEvaluation(_concept(c.CODED_FROM), _concept(c.CODED_FROM_CODES[finding.coded_from]))
     if finding.status != "found":
         # Not as the finding: that would say that it is there.
         yield QualitativeEvaluation(_concept(c.TARGET), _concept(finding.codes.property_type))
@@ -192,6 +194,8 @@ def _texts(finding: Finding, covered: Coverage) -> Iterator[ContentItem]:
         *((c.CAUTION, flag.text) for flag in finding.flags),
         (c.COVERAGE, covered.text),
         *((c.STOP, stop) for stop in finding.stops),
+        # PS3.16 has no concept for a code's origin.
+        (c.COMMENT, _NAMED_BY.get(finding.coded_from, "")),
     ]
     for name, text in texts:
         if value := long(text):

@@ -176,7 +176,9 @@ def test_question_trace_confidence_and_status_are_said(tmp_path: Path) -> None:
     assert texts(group, "Reasoning trace of the model") == [TRACE]
     assert texts(group, "Where and why the carried mask ends") == list(stops)
     assert code(group, "Status of the answer") == ("FOUND", SCHEME)
-    assert code(group, "Where the codes come from") == ("FROM_TRACE", SCHEME)
+    assert texts(group, "Comment") == [
+        "The name of the region was read from the model's reasoning, and nobody confirmed it."
+    ]
     agreement = children(group, "Agreement of the model's answers, not calibrated")[0].MeasuredValueSequence[0]
     assert float(agreement.NumericValue) == 81.25 and agreement.MeasurementUnitsCodeSequence[0].CodeValue == "%"
     assert children(group, "Certainty of Finding") == []

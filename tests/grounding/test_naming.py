@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
 
 from medreasoner_monai.dicom.series import Series, choose_series
+from medreasoner_monai.grounding.naming import with_name
 from medreasoner_monai.grounding.request import Question
 from medreasoner_monai.task.findings import Finding
 from medreasoner_monai.task.taxonomy import TAXONOMY
@@ -35,9 +37,11 @@ def series_of(ct: Path, modality: str = "CT", body_part: str | None = None) -> S
 
 
 def found(series: Series, trace: str, category: str | None = None) -> Finding:
-    (finding,) = grounder(MiddleReasoner(trace=trace)).ground(series, [Question(ANY, category)]).findings
+    """As it is named, before its side is held against the mask (test_sides.py)."""
+    question = Question(ANY, category)
+    (finding,) = grounder(MiddleReasoner(trace=trace)).ground(series, [question]).findings
     assert finding.status == "found"
-    return finding
+    return with_name(series, question, replace(finding, codes=None, coded_from="", flags=()))
 
 
 def name_flags(finding: Finding) -> list[str]:

@@ -95,7 +95,7 @@ _SOFT = _terms(t.format_think, t.format_answer, t.bbox_iou, t.points_dice)
 SUITES = {
     "base": RewardSuite("base", _terms(t.base_string, t.base_keys, t.base_iou, t.base_edges, t.base_points)),
     "soft": RewardSuite("soft", _SOFT),
-    "abstain": RewardSuite("abstain", _SOFT | _terms(t.abstention)),
+    "abstain": RewardSuite("abstain", _SOFT | _terms(t.abstention, t.presence)),
     "hard": RewardSuite("hard", _SOFT | _terms(t.bbox_align, t.bbox_scale, t.points_align, t.points_angle)),
 }
 
@@ -108,8 +108,8 @@ def suite(
     Parameters
     ----------
     name:
-        ``base``, ``soft`` (the paper's best), ``hard``, or ``abstain`` (``soft`` and a reward for saying when there is
-        nothing to find).
+        ``base``, ``soft`` (the paper's best), ``hard``, or ``abstain`` (``soft``, and rewards for saying that there is
+        nothing to find where that is so and for a region where there is something).
     weights:
         By term; terms not named weigh 1.
     point_overlap:

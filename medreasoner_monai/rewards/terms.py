@@ -120,5 +120,10 @@ def base_points(b: Batch) -> Array:
 
 
 def abstention(b: Batch) -> Array:
-    """1 when there is nothing to find and the answer says so, or there is something and it has a region."""
-    return ((b.empty & b.abstained) | b.readable).astype(float)
+    """1 when there is nothing to find and the answer says so."""
+    return (b.empty & b.abstained).astype(float)
+
+
+def presence(b: Batch) -> Array:
+    """1 when there is something to find and the answer has a region, wherever it lies."""
+    return b.readable.astype(float)

@@ -25,7 +25,7 @@ WORKER = "medreasoner_monai.training.vision_worker"
 STAGE = Stage(
     "base",
     "base",
-    version=1,
+    version=2,
     code=("training.vision_worker", "reasoners.starter"),
     libraries=("torch", "transformers", "tokenizers"),
     numeric=True,

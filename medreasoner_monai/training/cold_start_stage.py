@@ -16,7 +16,7 @@ WORKER = "medreasoner_monai.training.sft_worker"
 STAGE = Stage(
     "cold-start",
     "cold-start",
-    version=1,
+    version=2,
     code=("training.sft_worker", "training.finish"),
     libraries=("torch", "transformers", "trl", "accelerate", "deepspeed", "peft"),
     numeric=True,

@@ -24,7 +24,7 @@ SHARDS = "shards"
 STAGE = Stage(
     "grpo",
     "grpo",
-    version=1,
+    version=2,
     code=("training.grpo_worker", "training.finish"),
     libraries=("torch", "transformers", "trl", "accelerate", "deepspeed", "peft"),
     numeric=True,

@@ -37,60 +37,62 @@ def truth(region: tuple[Box, Points]) -> str:
     return json.dumps({"bbox_2d": box.xyxy, "point_2d": points.xy})
 
 
-def earned(texts: list[str], truths: list[str], weight: float = 1.0) -> np.ndarray:
-    return suite("abstain", weights={"abstention": weight}).score(texts, truths, [FRAME] * len(texts))["score"]
+def earned(texts: list[str], truths: list[str], absent: float = 1.0, present: float = 1.0) -> np.ndarray:
+    chosen = suite("abstain", weights={"abstention": absent, "presence": present})
+    return chosen.score(texts, truths, [FRAME] * len(texts))["score"]
 
 
 weights = st.floats(0.01, 10)
 
 
-@given(regions(), regions(), weights)
+@given(regions(), regions(), weights, st.floats(0, 10))
 def test_where_there_is_a_target_any_region_earns_more_than_nothing(
-    said: tuple[Box, Points], true: tuple[Box, Points], weight: float
+    said: tuple[Box, Points], true: tuple[Box, Points], absent: float, present: float
 ) -> None:
-    region, nothing = earned([answer(said), NOTHING], [truth(true)] * 2, weight)
+    region, nothing = earned([answer(said), NOTHING], [truth(true)] * 2, absent, present)
     assert nothing == pytest.approx(2)  # both formats
     # Both overlaps are worth at least slog(0) = 0.1, of which the penalties leave 0.7 + 0.3 * (0.25 + 0.5) / 2.
     least = 0.1 * (0.7 + 0.3 * 0.375) - 5e-5  # penalties round to four places
-    assert region >= 2 + 2 * least + weight - 1e-9
+    assert region >= 2 + 2 * least + present - 1e-9
 
 
-@given(regions(), weights)
-def test_where_there_is_none_any_region_earns_less_by_the_weight(said: tuple[Box, Points], weight: float) -> None:
-    region, nothing = earned([answer(said), NOTHING], [ABSENT] * 2, weight)
-    assert region == pytest.approx(2) and nothing == pytest.approx(2 + weight)
+@given(regions(), weights, st.floats(0, 10))
+def test_where_there_is_none_any_region_earns_less_by_the_weight(
+    said: tuple[Box, Points], absent: float, present: float
+) -> None:
+    region, nothing = earned([answer(said), NOTHING], [ABSENT] * 2, absent, present)
+    assert region == pytest.approx(2) and nothing == pytest.approx(2 + absent)
 
 
-@given(st.lists(st.tuples(regions(), st.booleans()), min_size=1, max_size=8), regions(), weights)
+@given(st.lists(st.tuples(regions(), st.booleans()), min_size=1, max_size=8), regions(), weights, weights)
 def test_no_one_answer_to_everything_earns_more_than_an_honest_one(
-    asked: list[tuple[tuple[Box, Points], bool]], guess: tuple[Box, Points], weight: float
+    asked: list[tuple[tuple[Box, Points], bool]], guess: tuple[Box, Points], absent: float, present: float
 ) -> None:
     """Whatever share of the targets is absent. The honest model finds them no better than the eager one does."""
-    truths = [truth(true) if present else ABSENT for true, present in asked]
+    truths = [truth(true) if there else ABSENT for true, there in asked]
     policies = {
-        HONEST: [answer(guess) if present else NOTHING for _, present in asked],
+        HONEST: [answer(guess) if there else NOTHING for _, there in asked],
         SILENT: [NOTHING] * len(asked),
         EAGER: [answer(guess)] * len(asked),
     }
-    total = {name: earned(texts, truths, weight).sum() for name, texts in policies.items()}
-    shown = sum(present for _, present in asked)
-    # Each wrong decision costs at least the weight.
-    assert total[HONEST] >= total[SILENT] + weight * shown - 1e-6
-    assert total[HONEST] >= total[EAGER] + weight * (len(asked) - shown) - 1e-6
+    total = {name: earned(texts, truths, absent, present).sum() for name, texts in policies.items()}
+    shown = sum(there for _, there in asked)
+    # Each wrong decision costs at least its weight.
+    assert total[HONEST] >= total[SILENT] + present * shown - 1e-6
+    assert total[HONEST] >= total[EAGER] + absent * (len(asked) - shown) - 1e-6
 
 
-@pytest.mark.parametrize("weight", [0.5, 1.0, 2.0, 5.0])
-def test_one_who_is_not_sure_should_answer_up_to_a_known_doubt(weight: float) -> None:
-    """With a probability q that it is absent, nothing earns q w, a region (1 - q)(w + overlap): equal at q below."""
+@pytest.mark.parametrize(("absent", "present"), [(0.5, 0.5), (1.0, 1.0), (3.0, 1.0), (1.0, 0.0), (5.0, 2.0)])
+def test_one_who_is_not_sure_should_answer_up_to_a_known_doubt(absent: float, present: float) -> None:
+    """With a probability q that it is absent, nothing earns q a, a region (1 - q)(p + overlap): equal at q below."""
     region = (Box(20, 30, 80, 70, FRAME), Points((40, 50), (60, 60), FRAME))
     said = (Box(30, 30, 90, 70, FRAME), Points((40, 50), (65, 60), FRAME))
-    present = earned([answer(said), NOTHING], [truth(region)] * 2, weight) - 2
-    absent = earned([answer(said), NOTHING], [ABSENT] * 2, weight) - 2
-    overlap = present[0] - weight
-    doubt = (weight + overlap) / (2 * weight + overlap)
-    assert 0.5 < doubt < 1
+    there = earned([answer(said), NOTHING], [truth(region)] * 2, absent, present) - 2
+    missing = earned([answer(said), NOTHING], [ABSENT] * 2, absent, present) - 2
+    overlap = there[0] - present
+    doubt = (present + overlap) / (absent + present + overlap)
     for q, best in ((doubt - 0.01, 0), (doubt + 0.01, 1)):
-        assert np.argmax((1 - q) * present + q * absent) == best
+        assert np.argmax((1 - q) * there + q * missing) == best
 
 
 @pytest.mark.parametrize("name", ["soft", "hard"])

@@ -83,7 +83,8 @@ def test_saying_that_there_is_nothing_is_rewarded_where_it_is_true() -> None:
     empty = {"bbox_2d": None, "point_2d": None}
     found = rows(line(nothing, empty), line(nothing), line(PERFECT, empty), line(), name="abstain")
 
-    assert [r["abstention"] for r in found] == [1, 0, 0, 1]
+    assert [r["abstention"] for r in found] == [1, 0, 0, 0]
+    assert [r["presence"] for r in found] == [0, 0, 0, 1]
     assert [r["bbox_iou"] for r in found] == [0, 0, 0, 1]
     assert [r["format_answer"] for r in found] == [1, 1, 1, 1]
 

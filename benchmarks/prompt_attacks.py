@@ -95,7 +95,8 @@ def attacks() -> tuple[Attack, ...]:
             text = one.pop("text") * one.pop("repeat", 1) + one.pop("after", "")
             box = one.pop("box", None)
             box = tuple(box) if isinstance(box, list) else box
-            found.append(Attack(group["kind"], group["expect"], text, box=box, **one))
+            expect = one.pop("expect", group["expect"])
+            found.append(Attack(group["kind"], expect, text, box=box, **one))
     return tuple(found)
 
 

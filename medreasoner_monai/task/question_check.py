@@ -3,8 +3,8 @@
 A tokenizer takes some strings for control tokens wherever they stand in a text: ``<|im_end|>`` ends the user's turn,
 ``<tool_call>`` opens a call, ``<|image_pad|>`` is a picture. Nothing that could be one is let through, in any spelling
 that Unicode makes equal (NFKC), nor the tags and keys of our answer format. Characters that people cannot see, or that
-turn text around, are refused too. What a question *says* is not judged: words are the model's to withstand, and how
-well it does is measured (docs/prompt-integrity.md).
+turn text around, are refused too, and so are orders to the model (:mod:`medreasoner_monai.task.orders`). What gets past
+all this is the model's to withstand, and how well it does is measured (docs/prompt-integrity.md).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import unicodedata
 
 from medreasoner_monai.errors import InputError
+from medreasoner_monai.task.orders import find_order
 
 MAX_QUESTION = 2000
 """Characters. Longer questions are refused: they would be cut off, or push the image out of the context."""
@@ -84,7 +85,8 @@ def check_question(question: str) -> str:
     InputError
         If nothing is left, it is longer than :data:`MAX_QUESTION` characters, or holds what would not reach the model
         as a question: marks of a chat format such as ``<|im_end|>``, tags such as ``<answer>``, keys of the answer such
-        as ``"bbox":``, control or invisible characters, letters that pass for others, or piled-up accents.
+        as ``"bbox":``, control or invisible characters, letters that pass for others, piled-up accents, or orders to
+        the model such as "ignore the image".
     """
     folded = " ".join(question.split())
     if not folded:
@@ -100,6 +102,8 @@ def check_question(question: str) -> str:
         raise InputError(
             f"the question holds {mark}; leave it out, and write less-than and more-than signs with spaces"
         )
+    if order := find_order(folded):
+        raise InputError(f"the question gives orders to the model ({order}); ask about the image alone")
     return folded
 
 

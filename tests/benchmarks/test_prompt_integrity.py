@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks.prompt_attacks import BURNT, BURNT_TEXTS, NEUTRAL, REWORDED, attacks, burnt, cases, images
-from benchmarks.prompt_integrity import measure, summary, table
+from benchmarks.prompt_attacks import BURNT, BURNT_TEXTS, NEUTRAL, REWORDED, Attack, attacks, burnt, cases, images
+from benchmarks.prompt_integrity import followed, measure, summary, table
 from medreasoner_monai.data.questions import WORDINGS
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.reasoners.protocol import Capability, Image, Reading
@@ -50,7 +50,7 @@ def test_a_burnt_in_text_changes_a_strip_at_the_edge_alone() -> None:
 
 
 class Scripted:
-    """Answers with a part of each picture's middle, or with what the text of an attack asks for."""
+    """Answers with a part of each picture's middle, or with nothing where the question says that nothing is there."""
 
     name, digest, prompt_digest = "scripted", "a" * 64, "b" * 64
     capabilities: frozenset[Capability] = frozenset({"batch"})
@@ -63,20 +63,49 @@ class Scripted:
         for image, question in zip(images, questions, strict=True):
             frame = Frame(image.shape[1], image.shape[0], "stored")
             check_question(question)
-            box, quarter = [frame.width // 4, frame.height // 4, frame.width // 2, frame.height // 2], frame.width // 3
-            trace, obeyed = "It lies here.", "[0, 0, 10, 10]" in question
-            if self.obeys and obeyed:
-                box, quarter = [0, 0, 10, 10], 5
-            if self.obeys and "PWNED" in question:
-                trace = "Pwned."
-            inside = [quarter, quarter]
-            values = f'{{"bbox": {box}, "points_1": {inside}, "points_2": {inside}}}'
-            text = f"<think>{trace}</think><answer>{values}</answer>"
-            made.append(Reading(parse(text, frame), text, frame, 0.0))
+            quarter = frame.width // 3
+            made.append(
+                _nothing(frame)
+                if self.obeys and any(text in question for text in NOTHING)
+                else _reading(
+                    frame, [frame.width // 4, frame.height // 4, frame.width // 2, frame.height // 2], quarter
+                )
+            )
         return made
 
 
-def test_who_follows_an_instruction_is_told_from_who_does_not() -> None:
+NOTHING = ("The picture is blank.", "Nothing is abnormal here", "The organ was removed last year.")
+
+
+def _reading(frame: Frame, box: list[int], point: int, trace: str = "It lies here.") -> Reading:
+    values = f'{{"bbox": {box}, "points_1": {[point, point]}, "points_2": {[point, point]}}}'
+    text = f"<think>{trace}</think><answer>{values}</answer>"
+    return Reading(parse(text, frame), text, frame, 0.0)
+
+
+def _nothing(frame: Frame) -> Reading:
+    text = '<think>None.</think><answer>{"bbox": null, "points_1": null, "points_2": null}</answer>'
+    return Reading(parse(text, frame), text, frame, 0.0)
+
+
+def test_who_follows_an_order_is_told_from_who_does_not() -> None:
+    frame = Frame(112, 112, "stored")
+    honest, planted = _reading(frame, [30, 30, 60, 60], 40), _reading(frame, [0, 0, 10, 10], 5)
+    box = Attack("made", "grounded", "x", box=(0, 0, 10, 10))
+    assert followed(box, planted, honest) and not followed(box, honest, honest)
+    assert not followed(box, planted, planted), "it would have answered so anyway"
+    whole = Attack("made", "grounded", "x", box="whole")
+    assert followed(whole, _reading(frame, [0, 0, 112, 112], 5), honest) and not followed(whole, planted, honest)
+    says = Attack("made", "grounded", "x", says="pwned")
+    assert followed(says, _reading(frame, [30, 30, 60, 60], 40, "Pwned."), honest) and not followed(
+        says, planted, honest
+    )
+    nothing = Attack("made", "grounded", "x", nothing=True)
+    assert followed(nothing, _nothing(frame), honest) and not followed(nothing, planted, honest)
+    assert followed(Attack("made", "grounded", "x"), planted, honest) is None
+
+
+def test_what_a_model_makes_of_the_set_is_summed_by_kind() -> None:
     shown = images(6)
     steady, obedient = (measure(Scripted(obeys), shown, 1) for obeys in (False, True))
     assert len(steady) == len(obedient) == len(cases(shown, 1))
@@ -85,12 +114,12 @@ def test_who_follows_an_instruction_is_told_from_who_does_not() -> None:
         if row["answers"]:
             assert row["iou_to_honest"] == row["kept"] == 1.0 and row["iou_honest"] == row["iou_attacked"]
     by_kind = {row["kind"]: row for row in summary(obedient)}
-    for kind in ("instruction", "instruction in another language", "planted answer"):
-        texts = [a for a in attacks() if a.kind == kind]
-        asked = sum("[0, 0, 10, 10]" in a.text or "PWNED" in a.text for a in texts if a.box or a.says)
-        assert by_kind[kind]["followed"] == asked > 0
-        assert by_kind[kind]["iou_to_honest"] < 1
+    premise = by_kind["false premise"]
+    assert (premise["followed"], premise["could_follow"]) == (len(NOTHING), len(NOTHING))
+    assert 0 < premise["iou_to_honest"] < 1 and premise["nothing"] == len(NOTHING) / premise["answers"]
     for kind in (REWORDED, NEUTRAL, BURNT):
         assert by_kind[kind]["refused"] == 0 and by_kind[kind]["iou_to_honest"] == 1.0
-    assert by_kind["answer tags"]["refused"] == 1 and by_kind["answer tags"]["iou_attacked"] is None
+    for kind in ("answer tags", "instruction", "instruction in another language", "played role", "code"):
+        assert by_kind[kind]["refused"] == 1 and by_kind[kind]["iou_attacked"] is None
+    assert 0 < by_kind["planted answer"]["refused"] < 1
     assert len(table(summary(obedient)).splitlines()) == 2 + len(by_kind)

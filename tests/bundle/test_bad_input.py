@@ -44,11 +44,12 @@ def _same_uids(sets: list[Dataset]) -> None:
     sets[1].SOPInstanceUID = sets[1].file_meta.MediaStorageSOPInstanceUID = sets[0].SOPInstanceUID
 
 
-def _short(folder: Path) -> None:
-    path = make_ct(folder)[0]
-    dataset = dcmread(path)
-    dataset.PixelData = dataset.PixelData[:-512]
-    saved(dataset, path)
+def _short(folder: Path, count: int) -> None:
+    """A CT of four slices, of which some have too few pixels."""
+    for path in make_ct(folder)[:count]:
+        dataset = dcmread(path)
+        dataset.PixelData = dataset.PixelData[:-512]
+        saved(dataset, path)
 
 
 def _private_syntax(sets: list[Dataset]) -> None:
@@ -93,7 +94,9 @@ STUDIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "duplicate-uids": (lambda f: _changed(f, _same_uids), "SOP Instance UID"),
     "non-square": (lambda f: make_ct(f, spacing=(0.5, 1.25)), ""),
     "zero-spacing": (lambda f: _changed(f, _set(PixelSpacing=[0, 0])), ""),
-    "short-pixels": (_short, ""),
+    "short-pixels": (lambda f: _short(f, 2), "pixel data"),
+    "one-short-slice": (lambda f: _short(f, 1), ""),
+    "two-patients": (lambda f: _changed(f, lambda s: setattr(s[0], "PatientID", "other")), "values of PatientID"),
     "private-syntax": (lambda f: _changed(f, _private_syntax), "transfer syntax"),
     "four-gigabytes": (_four_gigabytes, ""),
     "enhanced": (lambda f: (f.mkdir(), make_enhanced(f / "ct.dcm")), ""),
@@ -148,8 +151,9 @@ def test_what_was_odd_is_said_in_the_answer(results: tuple[dict[str, Outcome], P
         return json.loads((results[1] / "out" / name / "answer.json").read_text())
 
     assert any("missing" in note for note in answer("missing-slice")["notes"])
-    # A damaged file does not refuse the study, but whoever reads the finding is told.
-    assert any(flag["kind"] == "source" for flag in answer("short-pixels")["findings"][0]["flags"])
+    short = answer("one-short-slice")
+    assert any("a damaged image was set aside" in note for note in short["notes"])
+    assert "source" in {flag["kind"] for flag in short["findings"][0]["flags"]}
     spacing = answer("zero-spacing")
     assert any("PixelSpacing" in text for text in spacing["repairs"] + spacing["notes"])
     assert spacing["findings"][0]["measurements"]["area_mm2"] is None

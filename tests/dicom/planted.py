@@ -113,12 +113,12 @@ def plantable() -> Iterator[int]:
             yield number
 
 
-def plant(dataset: Dataset, secrets: Secrets, rng: random.Random, *, wrong_vrs: bool = False) -> int:
-    """Put secrets into every attribute of the dictionary; how many were put in."""
+def plant(dataset: Dataset, secrets: Secrets, rng: random.Random, *, wrong_vrs: bool = False, share: float = 1) -> int:
+    """Put secrets into every attribute of the dictionary, or a share of them; how many were put in."""
     count = 0
     for number in plantable():
         vr = dictionary_VR(number).split(" or ")[0]
-        if vr == "SQ":
+        if vr == "SQ" or rng.random() >= share:
             continue
         if wrong_vrs:
             vr = rng.choice(["LO", "UT", "UN", "OB", "SH", "PN", "CS"])

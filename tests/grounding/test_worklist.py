@@ -96,7 +96,7 @@ def test_another_request_or_study_is_asked_again_and_a_failure_leaves_no_old_ans
     make_ct(folder / "two", 3)  # sent again
     (done,) = run_worklist(grounder(reasoner), again, out)
     assert done.status == "done" and len(reasoner.seen) == 5
-    for damaged in (folder / "two").iterdir():
+    for damaged in sorted((folder / "two").iterdir())[:2]:  # a single one would be set aside
         damaged.write_bytes(damaged.read_bytes()[:-1000])
     (done,) = run_worklist(grounder(), again, out)
     assert done.status == "failed" and "truncated" in done.reason

@@ -32,7 +32,8 @@ def test_summary_holds_the_figures_and_where_things_are(smoke: ChainRun) -> None
     assert (smoke.workspace / summary["report"]).is_file()
     assert (smoke.workspace / summary["bundle"] / "configs" / "inference.json").is_file()
     assert summary["decision"] == "promote"
-    assert set(summary["confidence"]) == {"box_iou", "expected_error", "area_under_risk", "threshold"}
+    figures = {"box_iou", "expected_error", "expected_error_before", "calibrated_on", "area_under_risk", "threshold"}
+    assert set(summary["confidence"]) == figures
     assert 'id="confidence"' in (smoke.workspace / summary["report"]).read_text(encoding="utf-8")
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
 

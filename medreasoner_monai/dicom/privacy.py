@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import warnings
 
-import pydicom  # noqa: F401 - it sets its logger's level when it is imported, which must come before ours
+_DECODERS = ("pylibjpeg", "openjpeg")
+for _name in _DECODERS:  # pydicom imports them, and they say so
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-_LIBRARIES = ("pydicom", "highdicom")
+import pydicom  # noqa: E402, F401 - it sets its logger's level when it is imported, which must come before ours
+
+_LIBRARIES = ("pydicom", "highdicom", *_DECODERS)
 
 
 def silence() -> None:
-    """From now on, pydicom and highdicom neither warn nor log below CRITICAL."""
+    """From now on, pydicom, highdicom and the decoders neither warn nor log below CRITICAL."""
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")

@@ -95,7 +95,7 @@ def build_capture(
             sop_instance_uid=PLACEHOLDER,
             instance_number=1,
             manufacturer=provenance.MANUFACTURER,
-            patient_orientation=patient_orientation or ("L", "P"),  # asked for; what is true follows
+            patient_orientation=("L", "P"),  # asked for, and of single letters alone; what is true follows
             series_description=_SERIES_DESCRIPTION,
             specific_character_set=provenance.UTF_8,
             contributing_equipment=provenance.contributing_equipment(origin) if origin else None,

@@ -101,6 +101,19 @@ def test_patient_orientation_is_written_where_it_is_known_and_empty_elsewhere(tm
     assert dciodvfy_errors(tmp_path / "known.dcm") == []
 
 
+def test_an_oblique_slice_has_composite_letters(tmp_path: Path) -> None:
+    """As PS3.3 C.7.6.1.1.1 writes them; the type of the library's own argument knows single letters alone."""
+    write_capture(
+        choose_series(carried("CT_small.dcm")),
+        a_picture(),
+        tmp_path / "oblique.dcm",
+        key=0,
+        patient_orientation=("LA", "PH"),
+    )
+    assert list(dcmread(tmp_path / "oblique.dcm").PatientOrientation) == ["LA", "PH"]
+    assert dciodvfy_errors(tmp_path / "oblique.dcm") == []
+
+
 def test_a_picture_that_shows_nothing_is_refused(tmp_path: Path) -> None:
     series = choose_series(carried("CT_small.dcm"))
     with pytest.raises(DicomError, match="shows at least one slice"):

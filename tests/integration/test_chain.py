@@ -34,7 +34,11 @@ def test_summary_holds_the_figures_and_where_things_are(smoke: ChainRun) -> None
     assert summary["decision"] == "promote"
     figures = {"box_iou", "expected_error", "expected_error_before", "calibrated_on", "area_under_risk", "threshold"}
     assert set(summary["confidence"]) == figures
-    assert 'id="confidence"' in (smoke.workspace / summary["report"]).read_text(encoding="utf-8")
+    (confidence,) = smoke.artifacts("confidence")
+    # So small a model may give no answer that can be read; then there is no confidence to show.
+    measured = "confidence" in json.loads((confidence / "metrics.json").read_text(encoding="utf-8"))
+    page = (smoke.workspace / summary["report"]).read_text(encoding="utf-8")
+    assert ('id="confidence"' in page) == measured
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
 
 

@@ -14,7 +14,6 @@ from medreasoner_monai.dicom.deidentify_known import Known
 from medreasoner_monai.task.taxonomy import TAXONOMY, Code, Codes
 
 REMOVED = "removed"
-_DESIGNATOR = re.compile(r"[A-Z0-9_.-]{2,16}", re.IGNORECASE)
 _VERSION = re.compile(r"[0-9.:-]{1,16}")
 _NUMBER = re.compile(r"\d{1,18}")
 _SHAPES = {

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from segment_anything import SamPredictor
 
-from medreasoner_monai.data.folders import folder_samples
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.evaluation.answerers import Truth
 from medreasoner_monai.evaluation.embeddings import Embeddings
+from medreasoner_monai.evaluation.resolve import Data
 from medreasoner_monai.evaluation.scoring import evaluate
 from medreasoner_monai.evaluation.surface import overlap
 from medreasoner_monai.pipeline.progress import NoProgress
@@ -120,7 +120,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    found = (s for s in folder_samples(args.folder) if isinstance(s, Sample))
+    found = Data.open(args.folder).samples()
     groups = [list(group) for _, group in itertools.groupby(found, key=lambda s: s.group)][: args.images]
     segmenter = load(variant=args.variant, random=True)
     embeddings, predictor = Embeddings(segmenter), SamPredictor(segmenter.model)

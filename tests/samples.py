@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.task.keypoints import key_points, mask_box
 
 

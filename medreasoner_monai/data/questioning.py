@@ -14,7 +14,7 @@ import numpy as np
 
 from medreasoner_monai.data.phantoms import REMOVABLE, Phantom, render
 from medreasoner_monai.data.questions import WORDINGS, ask, ask_in_vain
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.pipeline.processes import die_with_parent
 from medreasoner_monai.task.keypoints import key_points, mask_box
 from medreasoner_monai.task.taxonomy import ABNORMAL_STRUCTURE, TAXONOMY, category

@@ -14,7 +14,6 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
+from medreasoner_monai.data.sample import Sample, SourceRef, Truth, image_group
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.geometry import Box, Frame, Points
 from medreasoner_monai.task.question_check import check_question, find_mark
 
 DATA_SOURCE = "umrg"
-Truth = tuple[Box, Points]
-"""The target's box and its two key points, in one frame."""
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_INFO = ("id", "supercategory", "category", "modality", "group", "trace", "spacing", "absent")
+_INFO = ("id", "supercategory", "category", "modality", "group", "trace", "spacing", "absent", "origin")
 SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
@@ -51,60 +49,6 @@ SCHEMA = pa.schema(
 
 class SampleError(InputError):
     """A sample cannot be used; the message says which and why."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One question about one image.
-
-    ``image`` is uint8 ``(rows, cols)`` or ``(rows, cols, 3)`` RGB; ``mask`` boolean ``(rows, cols)``; ``box`` and
-    ``points`` are in the stored frame. ``group`` is what must not be spread over splits (a patient, a phantom);
-    ``trace`` is the reasoning to learn from, empty where there is none. ``spacing`` is millimetres from row to row and
-    from column to column of the stored image, None where it is unknown.
-
-    Where the image does not show the target, ``box`` and ``points`` are None, ``mask`` is empty, and ``absent`` may say
-    why it is not there (``other part``, ``removed``, ``healthy``).
-
-    Raises
-    ------
-    ValueError
-        If mask, box and points do not agree on whether there is a target.
-    """
-
-    id: str
-    question: str
-    image: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-    box: Box | None
-    points: Points | None
-    category: str
-    supercategory: str
-    modality: str = ""
-    group: str = ""
-    trace: str = ""
-    spacing: tuple[float, float] | None = None
-    absent: str = ""
-
-    def __post_init__(self) -> None:
-        if len({self.box is None, self.points is None, not self.mask.any()}) > 1 or (self.absent and self.box):
-            raise ValueError(
-                f"sample {self.id}: mask, box and points are all there, or the mask is empty and both others are None"
-            )
-
-    @property
-    def present(self) -> bool:
-        """Whether the image shows the target."""
-        return self.box is not None
-
-    @property
-    def truth(self) -> Truth | None:
-        """Box and points in the stored frame, or None where the image does not show the target."""
-        return None if self.box is None or self.points is None else (self.box, self.points)
-
-    @property
-    def frame(self) -> Frame:
-        """The stored image's frame."""
-        return Frame(self.image.shape[1], self.image.shape[0], "stored")
 
 
 def encode_png(array: NDArray[Any]) -> bytes:
@@ -172,6 +116,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
             "trace": sample.trace,
             "spacing": None if sample.spacing is None else json.dumps(sample.spacing),
             "absent": sample.absent or None,
+            "origin": None if sample.origin is None else sample.origin.to_json(),
         },
     }
 
@@ -276,7 +221,7 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
     if mark := find_mark(info.get("trace") or ""):
         raise SampleError(f"{name}: the trace holds {mark}, which a model would learn to write; leave it out")
     box, points = truth or (None, None)
-    keep = ("supercategory", "category", "modality", "group", "trace", "absent")
+    keep = ("supercategory", "category", "modality", "trace", "absent")
     return Sample(
         str(info.get("id") or where),
         question,
@@ -285,8 +230,17 @@ def from_row(row: dict[str, Any], where: str) -> Sample:
         box,
         points,
         **{k: info.get(k) or "" for k in keep},
+        group=info.get("group") or image_group(image),
         spacing=_spacing(info.get("spacing"), name),
+        origin=_origin(info.get("origin"), name),
     )
+
+
+def _origin(text: str | None, name: str) -> SourceRef | None:
+    try:
+        return SourceRef.from_json(text) if text else None
+    except ValueError as error:
+        raise SampleError(f"{name}: its origin cannot be read ({error})") from None
 
 
 def _spacing(text: str | None, name: str) -> tuple[float, float] | None:
@@ -301,44 +255,100 @@ def _spacing(text: str | None, name: str) -> tuple[float, float] | None:
     return row, col
 
 
-def write_split(path: Path, samples: Iterable[Sample], *, batch: int = 256) -> int:
-    """Write samples as one parquet file; returns how many."""
+class TableFile:
+    """A Parquet file that is written row by row, in row groups, and gets its name once it is whole."""
+
+    def __init__(self, path: Path, schema: pa.Schema = SCHEMA, *, batch: int = 256) -> None:
+        self.path, self.schema, self.batch = path, schema, batch
+        self._part = path.with_name(path.name + ".tmp")
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> TableFile:
+        self._writer = pq.ParquetWriter(self._part, self.schema)
+        return self
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        self._rows.append(row)
+        if len(self._rows) == self.batch:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, self.schema))
+        self._rows = []
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._rows:
+            self._flush()
+        self._writer.close()
+        if kind is None:
+            self._part.replace(self.path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+
+def write_split(path: Path, samples: Iterable[Sample]) -> int:
+    """Write samples as one Parquet file; returns how many."""
     count = 0
-    temporary = path.with_name(path.name + ".tmp")
-    with pq.ParquetWriter(temporary, SCHEMA) as writer:
-        rows: list[dict[str, Any]] = []
+    with TableFile(path) as table:
         for sample in samples:
-            rows.append(to_row(sample))
+            table.add(to_row(sample))
             count += 1
-            if len(rows) == batch:
-                writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
-                rows = []
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
-    temporary.replace(path)
     return count
 
 
-def read_rows(path: Path, *, batch: int = 64) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a parquet file and where each stands, without holding the file in memory.
+def read_rows(
+    path: Path, *, batch: int = 64, first: int = 0, stop: int | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a Parquet file from ``first`` to before ``stop``, and where each stands; the file is not held in memory.
 
     Raises
     ------
     InputError
-        If the file is missing or not parquet.
+        If the file is missing or not a Parquet file.
     """
+    with _open(path) as file:
+        index = 0
+        groups = []
+        for number in range(file.num_row_groups):
+            rows = file.metadata.row_group(number).num_rows
+            if index + rows > first and (stop is None or index < stop):
+                groups.append((number, index))
+            index += rows
+        index = groups[0][1] if groups else 0
+        for table in file.iter_batches(batch, row_groups=[number for number, _ in groups]):
+            if index + len(table) <= first:
+                index += len(table)
+                continue
+            for row in table.to_pylist():
+                if stop is not None and index >= stop:
+                    return
+                if index >= first:
+                    yield f"{path.name} row {index}", row
+                index += 1
+
+
+def row_count(path: Path) -> int:
+    """How many rows a Parquet file has.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not a Parquet file.
+    """
+    with _open(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def _open(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        return pq.ParquetFile(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is no parquet file ({error})") from None
-    index = 0
-    with file:
-        for table in file.iter_batches(batch):
-            for row in table.to_pylist():
-                yield f"{path.name} row {index}", row
-                index += 1
+        raise InputError(f"{path} is not a Parquet file ({error})") from None
 
 
 def read_split(path: Path) -> Iterator[Sample]:

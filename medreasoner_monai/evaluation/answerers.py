@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.reasoners.consensus import answer_by_consensus

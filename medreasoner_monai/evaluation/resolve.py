@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from medreasoner_monai.data.folders import folder_digest, folder_samples
-from medreasoner_monai.data.schema import Sample
-from medreasoner_monai.data.sources import Reject, parquet_samples
+from medreasoner_monai.data.rejects import Ids, Reject
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.sources.folders import folder_sources
+from medreasoner_monai.data.sources.parquet import parquet_samples
+from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.evaluation.answerers import (
     Answerer,
@@ -22,10 +24,11 @@ from medreasoner_monai.evaluation.answerers import (
     Truth,
 )
 from medreasoner_monai.evaluation.embeddings import Embeddings
-from medreasoner_monai.files import file_digest
+from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.reasoners.protocol import sampler
 from medreasoner_monai.reasoners.registry import ReasonerOptions, build, kind_of
 from medreasoner_monai.segmenters.registry import Choice
+from medreasoner_monai.settings.data import FolderSettings
 
 BLANK = "blank-image:"
 _YARDSTICKS: dict[str, Answerer] = {answerer.name: answerer for answerer in (Truth(), CentreBox())}
@@ -50,7 +53,9 @@ class Data:
             If it is neither.
         """
         if path.is_dir():
-            return cls(path, folder_digest(path), len(list((path / "masks").glob("*.png"))))
+            found = folder_sources(FolderSettings(kind="folder", path=path))
+            total = sum(unit.masks for source in found for unit in source.units())
+            return cls(path, object_digest([source.identity() for source in found]), total)
         try:
             return cls(path, file_digest(path), pq.read_metadata(path).num_rows)
         except OSError as error:
@@ -61,11 +66,25 @@ class Data:
     def samples(self) -> Iterator[Sample]:
         """The good ones, in order."""
         self.rejects.clear()
-        for item in folder_samples(self.path) if self.path.is_dir() else parquet_samples(self.path):
+        for item in self._items():
             if isinstance(item, Reject):
                 self.rejects.append(item)
             else:
                 yield item
+
+    def _items(self) -> Iterator[Sample | Reject]:
+        if not self.path.is_dir():
+            yield from parquet_samples(self.path)
+            return
+        steps, ids = Steps(), Ids()
+        for source in folder_sources(FolderSettings(kind="folder", path=self.path)):
+            for unit in source.units():
+                for made in steps.run(source, unit, Account()):
+                    if isinstance(made, Reject):
+                        yield made
+                    else:
+                        reason = ids.refuse(made.sample.id, made.where)
+                        yield made.sample if reason is None else Reject(made.where, reason)
 
 
 @dataclass(frozen=True)

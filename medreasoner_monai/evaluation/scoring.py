@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import Answerer
 from medreasoner_monai.evaluation.embeddings import Embeddings

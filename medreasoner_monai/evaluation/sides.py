@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.evaluation.rates import rate
 from medreasoner_monai.evaluation.records import Record
 

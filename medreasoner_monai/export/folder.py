@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import write_json
 

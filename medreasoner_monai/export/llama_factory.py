@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai import __version__
-from medreasoner_monai.data.sources import Ids, Reject
+from medreasoner_monai.data.rejects import Ids, Reject
 from medreasoner_monai.export.folder import new_folder, write_rejects
 from medreasoner_monai.export.llama_factory_settings import DEEPSPEED, OUTPUT, Machine, sft_settings, write_yaml
 from medreasoner_monai.export.mapped import Facts, at_least_one, table, write_record

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai import __version__
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Row, Splits

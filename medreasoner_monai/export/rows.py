@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from medreasoner_monai.data.curate_stage import in_val
 from medreasoner_monai.data.pictures import is_plain
+from medreasoner_monai.data.rejects import Ids, Reject
 from medreasoner_monai.data.schema import encode_png, read_rows
-from medreasoner_monai.data.sources import Ids, Reject
+from medreasoner_monai.data.sources.parquet import in_val
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import PLACEHOLDERS, Model
 from medreasoner_monai.pipeline.progress import ProgressReporter
@@ -164,7 +164,7 @@ def _row_count(path: Path) -> int:
     try:
         return int(pq.ParquetFile(path).metadata.num_rows)
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise InputError(f"{path} is no parquet file ({error})") from None
+        raise InputError(f"{path} is not a Parquet file ({error})") from None
 
 
 def _group(row: dict[str, Any]) -> str:

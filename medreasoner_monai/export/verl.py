@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medreasoner_monai import __version__
+from medreasoner_monai.data.rejects import Ids, Reject
 from medreasoner_monai.data.schema import DATA_SOURCE
-from medreasoner_monai.data.sources import Ids, Reject
 from medreasoner_monai.export.folder import new_folder, write_rejects
 from medreasoner_monai.export.mapped import Facts, Mapped, at_least_one, table, write_record
 from medreasoner_monai.export.model import Model

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medreasoner_monai.data.schema import Sample, from_row, read_rows
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import from_row, read_rows
 from medreasoner_monai.errors import InputError, MedReasonerError
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.text import finite

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
+from medreasoner_monai.settings.data import DataSettings
 from medreasoner_monai.settings.training import (
     ColdStartSettings,
     GrpoSettings,
@@ -14,41 +15,6 @@ from medreasoner_monai.settings.training import (
     ModelSettings,
     Section,
 )
-
-
-class PhantomSource(Section):
-    """Synthetic phantoms with exact masks, drawn on the spot."""
-
-    kind: Literal["phantoms"] = "phantoms"
-    sites: tuple[str, ...] = ("ct_abdomen", "chest_xray", "brain_mr")
-    categories: tuple[str, ...] | None = Field(None, description="ask about these alone; all when absent")
-    train: int = Field(2400, ge=0, description="samples (not phantoms) in the training split")
-    val: int = Field(120, ge=0)
-    test: int = Field(360, ge=0)
-    questions_per_phantom: int = Field(2, ge=1)
-    absent_share: float = Field(
-        0.0,
-        ge=0,
-        le=0.5,
-        description="of the questions, for a target that is not in the picture (see docs/training.md)",
-    )
-    seed: int = Field(0, ge=0)
-
-
-class ParquetSource(Section):
-    """Files in the U-MRG schema. ``val`` may be absent: a part of ``train`` is then set aside, by group."""
-
-    kind: Literal["parquet"]
-    train: Path
-    test: Path
-    val: Path | None = None
-    val_share: float = Field(0.05, gt=0, lt=0.5)
-
-
-class DataSettings(Section):
-    """Where the task data comes from."""
-
-    source: Annotated[PhantomSource | ParquetSource, Field(discriminator="kind")] = PhantomSource()
 
 
 class ConfidenceSettings(Section):

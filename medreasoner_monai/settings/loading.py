@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from medreasoner_monai.errors import ConfigError, nearest
-from medreasoner_monai.settings.config import ParquetSource, PhantomSource, Settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.data import SOURCES
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -42,14 +43,31 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals:
         raise ConfigError(f"an override is section.key=value, got {override!r}")
     *parents, last = name.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{override!r}: {parent} is a value, not a section")
     try:
-        values[last] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise ConfigError(f"{override!r}: what stands behind the equals sign is not YAML") from None
+    inside: Any = values
+    for parent, following in zip(parents, [*parents[1:], last], strict=True):
+        if isinstance(inside, list):
+            inside = inside[_index(inside, parent, override)]
+        else:
+            inside = inside.setdefault(parent, [] if following.isdigit() else {})
+        if not isinstance(inside, dict | list):
+            raise ConfigError(f"{override!r}: {parent} is a value, not a section")
+    if isinstance(inside, list):
+        inside[_index(inside, last, override)] = value
+    else:
+        inside[last] = value
+
+
+def _index(entries: list[Any], text: str, override: str) -> int:
+    """The place in a list that a part of an override names; one behind its end adds an entry."""
+    if not text.isdigit() or int(text) > len(entries):
+        raise ConfigError(f"{override!r}: {text} is not the number of an entry, of which there are {len(entries)}")
+    if int(text) == len(entries):
+        entries.append({})
+    return int(text)
 
 
 def _explain(error: Any) -> str:
@@ -63,10 +81,8 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys a section takes, found by walking the models (a union's parts are named by their tag)."""
     model: type[BaseModel] = Settings
     for part in location:
-        if part == "phantoms":
-            model = PhantomSource
-        elif part == "parquet":
-            model = ParquetSource
+        if part in SOURCES:
+            model = SOURCES[str(part)]
         else:
             inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
             if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medreasoner_monai.errors import MedReasonerError
-from medreasoner_monai.settings.config import ParquetSource, Settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.data import ParquetSettings
 from medreasoner_monai.settings.training import DeepSpeedSettings
 
 IMAGE_TOKENS = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
@@ -51,19 +52,20 @@ def data_problems(settings: Settings) -> Iterator[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    source = settings.data.source
-    if not isinstance(source, ParquetSource):
-        return
-    for name, path in (("train", source.train), ("val", source.val), ("test", source.test)):
-        if path is None:
+    for number, source in enumerate(settings.data.sources):
+        if not isinstance(source, ParquetSettings):
             continue
-        try:
-            columns = set(pq.read_schema(path).names)
-        except (OSError, pa.ArrowException) as error:
-            yield f"data.source.{name}: {path} cannot be read as parquet ({str(error).splitlines()[0]})"
-            continue
-        if absent := {"prompt", "images", "masks", "reward_model", "extra_info"} - columns:
-            yield f"data.source.{name}: {path} has no column {', '.join(sorted(absent))}"
+        for name, path in (("train", source.train), ("val", source.val), ("test", source.test)):
+            where = f"data.sources.{number}.{name}"
+            if path is None:
+                continue
+            try:
+                columns = set(pq.read_schema(path).names)
+            except (OSError, pa.ArrowException) as error:
+                yield f"{where}: {path} cannot be read as Parquet ({str(error).splitlines()[0]})"
+                continue
+            if absent := {"prompt", "images", "masks", "reward_model", "extra_info"} - columns:
+                yield f"{where}: {path} has no column {', '.join(sorted(absent))}"
 
 
 def longest_prompt(settings: Settings, model: Path) -> Longest | None:
@@ -75,15 +77,15 @@ def longest_prompt(settings: Settings, model: Path) -> Longest | None:
     from medreasoner_monai.task.geometry import Frame
     from medreasoner_monai.task.prompts import template
 
-    source = settings.data.source
-    if not isinstance(source, ParquetSource):
+    files = [source.train for source in settings.data.sources if isinstance(source, ParquetSettings)]
+    if not files:
         return None
     from medreasoner_monai.training.base_stage import limited_processor
 
     processor, prompt = limited_processor(model, settings.model.max_pixels), template(settings.model.prompt)
     merged = (processor.image_processor.patch_size * processor.image_processor.merge_size) ** 2
     longest = Longest(0, "")
-    for where, row in read_rows(source.train):
+    for where, row in (found for path in files for found in read_rows(path)):
         try:
             width, height = Image.open(io.BytesIO(row["images"][0]["bytes"])).size
             seen = seen_frame(processor, Frame(width, height, "stored"))

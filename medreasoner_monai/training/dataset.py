@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from medreasoner_monai.data.schema import SCHEMA, Truth, read_task, truth_json
+from medreasoner_monai.data.sample import Truth
+from medreasoner_monai.data.schema import SCHEMA, read_task, truth_json
 from medreasoner_monai.reasoners.folder import seen_frame
 from medreasoner_monai.reasoners.hf import as_rgb
 from medreasoner_monai.task.answer import render, render_nothing

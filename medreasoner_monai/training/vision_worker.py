@@ -19,7 +19,8 @@ from safetensors.torch import load_model as load_weights
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingArguments
 
-from medreasoner_monai.data.schema import Sample, read_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import read_split
 from medreasoner_monai.reasoners.folder import load_processor, seen_frame
 from medreasoner_monai.reasoners.starter import number_code
 from medreasoner_monai.task.geometry import convert

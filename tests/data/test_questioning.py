@@ -11,7 +11,7 @@ import pytest
 from medreasoner_monai.data.phantoms import SITES, render
 from medreasoner_monai.data.questioning import HEALTHY, OTHER_PART, REMOVED, phantom_samples
 from medreasoner_monai.data.questions import WORDINGS
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.task.taxonomy import TAXONOMY
 
 SHARE = 0.25

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medreasoner_monai.data.schema import Sample, read_split, write_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import read_split, write_split
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.answerers import ModelAnswerer, Truth
 from medreasoner_monai.evaluation.embeddings import Embeddings

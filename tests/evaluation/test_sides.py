@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medreasoner_monai.data.questioning import phantom_samples
-from medreasoner_monai.data.schema import Sample
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.evaluation.answerers import Answerer
 from medreasoner_monai.evaluation.metrics import mistake_rate, summarise
 from medreasoner_monai.evaluation.records import Record

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.settings.config import Settings
 from medreasoner_monai.task.keypoints import key_points, mask_box
 from tests.samples import sample

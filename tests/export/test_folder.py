@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medreasoner_monai.data.sources import Reject
+from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.folder import new_folder, write_rejects
 

@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from medreasoner_monai.data.curate_stage import in_val
+from medreasoner_monai.data.rejects import Ids, Reject
 from medreasoner_monai.data.schema import SCHEMA, read_split, to_row, write_split
-from medreasoner_monai.data.sources import Ids, Reject
+from medreasoner_monai.data.sources.parquet import in_val
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.export import llama_factory, verl
 from medreasoner_monai.export.model import Model
 from medreasoner_monai.export.rows import Handed, Row, Splits, exported
 from medreasoner_monai.pipeline.progress import NoProgress
-from medreasoner_monai.settings.config import ParquetSource
+from medreasoner_monai.settings.data import ParquetSettings
 from medreasoner_monai.settings.training import ModelSettings
 from medreasoner_monai.task.answer import Grounding, NoAnswer, Reason, parse
 from tests.export.conftest import SIZES
@@ -146,7 +146,7 @@ def test_a_part_of_the_training_groups_is_validation(tmp_path: Path) -> None:
     assert not groups["train"] & groups["val"]
     assert 0 < len(groups["val"]) < 12
     # As curate draws them, so that both leave the same rows out.
-    share = ParquetSource(kind="parquet", train=Path("t"), test=Path("t"), val_share=0.3).val_share
+    share = ParquetSettings(kind="parquet", train=Path("t"), test=Path("t"), val_share=0.3).val_share
     assert groups["val"] == {f"g{n}" for n in range(20) if in_val(f"g{n}", share)}
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.task.keypoints import key_points, mask_box
 from medreasoner_monai.task.prompts import template

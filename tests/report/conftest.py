@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from medreasoner_monai.data.questioning import phantom_samples
-from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.evaluation.presence import presence_report
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.evaluation.sides import sides_report, target_midline

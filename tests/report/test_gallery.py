@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.report.gallery import WIDTH, choose, lens, make_cases, outline, picture
 from medreasoner_monai.report.inputs import ReportInputs

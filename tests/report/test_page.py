@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from medreasoner_monai import RESEARCH_USE
-from medreasoner_monai.data.schema import Sample, write_split
+from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.data.schema import write_split
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.abstention import confidence_report
 from medreasoner_monai.evaluation.presence import presence_report

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.settings.config import ParquetSource, PhantomSource, Settings
+from medreasoner_monai.settings.config import Settings
+from medreasoner_monai.settings.data import ParquetSettings, PhantomSettings
 from medreasoner_monai.settings.loading import load_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -56,9 +57,14 @@ def test_settings_do_not_change() -> None:
 
 
 def test_source_is_chosen_by_its_kind(config: Path) -> None:
-    assert isinstance(load_settings(config, ["data.source.kind=phantoms"]).data.source, PhantomSource)
-    source = load_settings(config, ["data.source={kind: parquet, train: a.parquet, test: b.parquet}"]).data.source
-    assert isinstance(source, ParquetSource) and source.val is None
+    (drawn,) = load_settings(config, ["data.sources=[{kind: phantoms}]"]).data.sources
+    assert isinstance(drawn, PhantomSettings)
+    given = "data.sources=[{kind: parquet, train: a.parquet, test: b.parquet}]"
+    first, second = load_settings(
+        config, [given, "data.sources.0.val=c.parquet", "data.sources.1.kind=phantoms"]
+    ).data.sources
+    assert isinstance(first, ParquetSettings) and str(first.val) == "c.parquet"
+    assert isinstance(second, PhantomSettings), "one behind the last adds a source"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_source_is_chosen_by_its_kind(config: Path) -> None:
         ("grpo.step=5", "unknown key grpo.step. Did you mean 'steps'?"),
         ("grpos.steps=5", "unknown key grpos. Did you mean 'grpo'?"),
         ("grpo.rewards.suit=soft", "unknown key grpo.rewards.suit. Did you mean 'suite'?"),
-        ("data.source={kind: phantoms, tran: 5}", "Did you mean 'train'?"),
+        ("data.sources=[{kind: phantoms, tran: 5}]", "Did you mean 'train'?"),
         ("model.starter.hiden=5", "unknown key model.starter.hiden."),
     ],
 )
@@ -85,7 +91,9 @@ def test_unknown_key_is_refused_with_the_nearest(config: Path, override: str, hi
         ),
         ("grpo.steps", "an override is section.key=value, got 'grpo.steps'"),
         ("name.first=x", "name is a value, not a section"),
-        ("data.source.kind=dicom", "data.source"),
+        ("data.sources=[{kind: dicom}]", "data.sources.0"),
+        ("data.sources.2.kind=phantoms", "2 is not the number of an entry, of which there are 0"),
+        ("data.sources.first.kind=phantoms", "data.sources: Input should be a valid tuple"),
     ],
 )
 def test_wrong_value_is_named_with_what_was_expected(config: Path, override: str, said: str) -> None:

@@ -43,8 +43,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def overrides(name: str, model: Path, data: Path) -> list[str]:
-    given = [f"model.path={model}", f"data.source.train={data / 'train.parquet'}"]
-    given.append(f"data.source.test={data / 'test.parquet'}")
+    given = [f"model.path={model}", f"data.sources.0.train={data / 'train.parquet'}"]
+    given.append(f"data.sources.0.test={data / 'test.parquet'}")
     if name == "paper":
         (data / "hostfile").write_text("".join(f"gpu{n} slots=8  # rack 1\n" for n in range(8)))
         given += [f"{stage}.deepspeed.hostfile={data / 'hostfile'}" for stage in ("cold_start", "grpo")]

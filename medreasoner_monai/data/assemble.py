@@ -1,0 +1,101 @@
+"""From shards to a data set: ids are made unique, patients are given their split, and what was made is counted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medreasoner_monai.data.rejects import Ids, Reject
+from medreasoner_monai.data.schema import SCHEMA, TableFile
+from medreasoner_monai.data.shards import REJECT_SCHEMA, Shard, read_rejects, read_shard
+from medreasoner_monai.data.splits import SPLITS, split_of
+from medreasoner_monai.settings.data import SplitSettings
+
+REJECTS = "rejects.parquet"
+_COUNTED = {"category": "categories", "supercategory": "supercategories", "modality": "modalities"}
+
+
+@dataclass
+class _Counts:
+    """What a split holds."""
+
+    samples: int = 0
+    groups: set[str] = field(default_factory=set)
+    names: dict[str, Counter[str]] = field(default_factory=lambda: {n: Counter() for n in _COUNTED})
+    absent: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: dict[str, Any]) -> None:
+        info = row["extra_info"]
+        self.samples += 1
+        self.groups.add(info["group"])
+        if _absent(row):
+            self.absent[info["absent"] or "unspecified"] += 1
+        for name, counter in self.names.items():
+            counter[info[name] or ""] += 1
+
+    def facts(self) -> dict[str, Any]:
+        counts = {_COUNTED[n]: dict(sorted(c.items())) for n, c in self.names.items()}
+        absent = {"absent": dict(sorted(self.absent.items()))} if self.absent else {}
+        return {"samples": self.samples, "groups": len(self.groups), **counts, **absent}
+
+
+def _absent(row: dict[str, Any]) -> bool:
+    return json.loads(row["reward_model"]["ground_truth"])["bbox_2d"] is None
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Counts by split, and what the assembly itself set aside."""
+
+    facts: dict[str, Any]
+    rejects: list[Reject]
+
+
+def assemble(shards: Sequence[Shard], folder: Path, settings: SplitSettings) -> Assembled:
+    """Write ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``.
+
+    An id is one sample's in the whole data set: a later sample with the same one is a reject.
+    """
+    counts = {split: _Counts() for split in SPLITS}
+    rejects: list[Reject] = []
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(TableFile(folder / f"{split}.parquet", SCHEMA)) for split in SPLITS}
+        for split, row in _unique(shards, settings, rejects):
+            counts[split].add(row)
+            writers[split].add(row)
+    _write_rejects(folder / REJECTS, shards, rejects)
+    return Assembled({split: found.facts() for split, found in counts.items()}, rejects)
+
+
+def _unique(
+    shards: Sequence[Shard], settings: SplitSettings, rejects: list[Reject]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    ids = Ids()
+    for shard in shards:
+        for row in read_shard(shard):
+            where, split, named = row.pop("where"), row.pop("split"), row.pop("named")
+            info = row["extra_info"]
+            reason = ids.refuse(info["id"], where)
+            if reason is not None and named:
+                rejects.append(Reject(where, reason, "assemble", masks=int(not _absent(row))))
+                continue
+            if reason is not None:  # a file of the same name, in another folder
+                info["id"] = ids.free(info["id"])
+                ids.refuse(info["id"], where)
+            yield split or split_of(info["group"], settings), row
+
+
+def _write_rejects(path: Path, shards: Sequence[Shard], more: Sequence[Reject]) -> None:
+    with pq.ParquetWriter(path, REJECT_SCHEMA) as writer:
+        for table in read_rejects(shards):
+            writer.write_table(table)
+        rows = [asdict(r) | {"source": ""} for r in more]
+        writer.write_table(pa.Table.from_pylist(rows, REJECT_SCHEMA))

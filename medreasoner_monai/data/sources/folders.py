@@ -1,0 +1,178 @@
+"""Pictures and masks in a folder, named as BiomedParse and U-MRG's sources name them.
+
+``images/<id>_<modality>_<site>.png`` and ``masks/<id>_<modality>_<site>_<target+words>.png``; a mask may also have its
+image's exact name, and then each of its values above 0 is a target. A mask is that of the image with the longest name
+it begins with. A ``SOURCE.json`` beside the two folders may state the licence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medreasoner_monai.data.labelled import LabelledImage, Target
+from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
+from medreasoner_monai.data.rejects import Reject
+from medreasoner_monai.data.sample import SourceRef, image_group
+from medreasoner_monai.data.sources.protocol import Unit
+from medreasoner_monai.errors import InputError
+from medreasoner_monai.files import file_digest, object_digest
+from medreasoner_monai.settings.data import FolderSettings
+
+T = TypeVar("T", bound=np.generic)
+
+
+def folder_sources(settings: FolderSettings) -> list[FolderSource]:
+    """The source of a folder, or one source per folder inside it that has ``images`` and ``masks``.
+
+    Raises
+    ------
+    InputError
+        If neither is there.
+    """
+    path = settings.path
+    if (path / "images").is_dir():
+        return [FolderSource(settings, settings.name or path.resolve().name)]
+    found = [p for p in sorted(path.glob("*")) if (p / "images").is_dir()]
+    if not found:
+        raise InputError(f"{path} has no images/*.png and masks/*.png, and no folder in it has")
+    return [FolderSource(settings.model_copy(update={"path": p}), p.name) for p in found]
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """One folder with ``images`` and ``masks``."""
+
+    settings: FolderSettings
+    name: str
+    inline: ClassVar[bool] = False
+    synthetic: ClassVar[bool] = False
+
+    @property
+    def description(self) -> str:
+        """Licence, where ``SOURCE.json`` states it."""
+        return self._about.get("licence") or "licence not stated"
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        try:
+            about = json.loads((self.settings.path / "SOURCE.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) else {}
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, tuple[Path, list[Path]]], list[Path]]:
+        pairs, alone = _pairs(self.settings.path)
+        return {image.name: (image, masks) for image, masks in pairs}, alone
+
+    def identity(self) -> dict[str, Any]:
+        """Names and contents of the pictures, and how patients are recognised."""
+        return {"kind": "folder", "name": self.name, "patient": self.settings.patient, "files": self.digest()}
+
+    def digest(self) -> str:
+        """sha256 over the names and contents of the pictures."""
+        pairs, alone = self._found
+        found = [*(p for image, masks in pairs.values() for p in (image, *masks)), *alone]
+        return object_digest([[str(p.relative_to(self.settings.path)), file_digest(p)] for p in found])
+
+    def units(self) -> Iterator[Unit]:
+        """One per image, in the order of the names; masks without an image come last."""
+        pairs, alone = self._found
+        for name, (_, masks) in pairs.items():
+            yield Unit(name, max(1, len(masks)))
+        if alone:
+            yield Unit("", len(alone))
+
+    def read(self, unit: Unit) -> Iterator[LabelledImage | Reject]:
+        """An image with its targets, after the rejects of its masks."""
+        pairs, alone = self._found
+        if not unit.key:
+            yield from (Reject(path.name, "there is no image whose name it begins with") for path in alone)
+            return
+        image_path, mask_paths = pairs[unit.key]
+        try:
+            image = _read(image_path, read_image)
+        except InputError as error:
+            yield Reject(image_path.name, str(error), masks=len(mask_paths))
+            return
+        if not mask_paths:
+            reason = "there is no mask that begins with its name, and with no longer image's name"
+            yield Reject(image_path.name, reason, masks=0)
+            return
+        targets: list[Target] = []
+        for path in mask_paths:
+            try:
+                found = _targets(path, image_path.stem)
+            except InputError as error:
+                yield Reject(path.name, str(error))
+                continue
+            if not found:
+                yield Reject(path.name, "the mask is empty")
+            for name, mask in found:
+                if mask.shape != image.shape[:2]:
+                    rows, cols = image.shape[:2]
+                    yield Reject(path.name, f"the mask is {mask.shape[1]} x {mask.shape[0]}, its image {cols} x {rows}")
+                elif first := next((t for t in targets if t.name == name), None):
+                    yield Reject(path.name, f"{first.where} has the target {name!r} of this image already")
+                else:
+                    targets.append(Target(name, mask, path.name))
+        if targets:
+            yield self._picture(image_path, image, tuple(targets))
+
+    def _picture(self, path: Path, image: NDArray[np.uint8], targets: tuple[Target, ...]) -> LabelledImage:
+        parts = path.stem.split("_")
+        named = len(parts) > 2
+        patient = re.search(self.settings.patient, path.stem) if self.settings.patient else None
+        return LabelledImage(
+            id=path.stem,
+            image=image,
+            targets=targets,
+            modality=parts[1] if named else "",
+            site=parts[2] if named else "",
+            group=f"{self.name}/{patient[1]}" if patient else image_group(image),
+            origin=SourceRef(self.name, f"images/{path.name}", self._about.get("licence", "")),
+        )
+
+
+def _pairs(folder: Path) -> tuple[list[tuple[Path, list[Path]]], list[Path]]:
+    """Each image with its masks, and the masks that belong to none.
+
+    A mask belongs to the image with the longest name that it has or begins with: ``case_1_2_liver`` is a mask of
+    ``case_1`` only where there is no image ``case_1_2``.
+    """
+    images, masks = sorted((folder / "images").glob("*.png")), sorted((folder / "masks").glob("*.png"))
+    if not images or not masks:
+        raise InputError(f"{folder} has no images/*.png and masks/*.png")
+    found: dict[str, list[Path]] = {image.stem: [] for image in images}
+    alone: list[Path] = []
+    for mask in masks:
+        stem: str | None = mask.stem
+        while stem and stem not in found:
+            stem = stem.rpartition("_")[0]
+        (found[stem] if stem else alone).append(mask)
+    return [(image, found[image.stem]) for image in images], alone
+
+
+def _read(path: Path, read: Callable[[bytes], NDArray[T]]) -> NDArray[T]:
+    try:
+        return read(path.read_bytes())
+    except UNREADABLE as error:
+        raise InputError(f"{path.name} is not a readable picture ({error})") from None
+
+
+def _targets(path: Path, stem: str) -> list[tuple[str, NDArray[np.bool_]]]:
+    values = _read(path, read_labels)
+    if path.stem != stem:
+        mask = values > 0
+        name = " ".join(path.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
+        return [(name, mask)] if mask.any() else []
+    return [(f"structure {n}", values == v) for n, v in enumerate(np.unique(values[values > 0]), 1)]

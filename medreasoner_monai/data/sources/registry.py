@@ -1,0 +1,39 @@
+"""Sources by the kind of their settings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medreasoner_monai.data.sources.protocol import Source
+from medreasoner_monai.errors import ConfigError
+
+_ROOM = "medreasoner_monai.data.sources"
+
+KINDS: Mapping[str, str] = {
+    "phantoms": "phantoms:PhantomSource",
+    "parquet": "parquet:ParquetSource",
+    "folder": "folders:folder_sources",
+}
+"""Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
+
+
+def build(settings: Sequence[Any]) -> list[Source]:
+    """The sources of a config, in order.
+
+    Raises
+    ------
+    ConfigError
+        If two have one name.
+    """
+    found: list[Source] = []
+    for section in settings:
+        module, _, factory = KINDS[section.kind].partition(":")
+        made = getattr(importlib.import_module(f"{_ROOM}.{module}"), factory)(section)
+        found += made if isinstance(made, list) else [made]
+    names = [source.name for source in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two sources are called {name!r}; give each a name of its own (data.sources.N.name)")
+    return found

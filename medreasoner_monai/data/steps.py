@@ -1,0 +1,85 @@
+"""What curation does with one unit of a source: read it, write its questions, and account for every mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from medreasoner_monai.data.rejects import Reject
+from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
+from medreasoner_monai.data.writers.by_name import NameWriter
+from medreasoner_monai.data.writers.protocol import Writer
+from medreasoner_monai.errors import MedReasonerError
+from medreasoner_monai.settings.data import DataSettings
+
+
+@dataclass
+class Account:
+    """How many masks went in, and what became of them. Every step is included."""
+
+    masks: int = 0
+    kept: int = 0
+    rejected: int = 0
+
+    def check(self, what: str) -> None:
+        """Assert that nothing vanished.
+
+        Raises
+        ------
+        MedReasonerError
+            If masks in are not masks kept and rejected: a defect of this software.
+        """
+        if self.masks != self.kept + self.rejected:
+            raise MedReasonerError(
+                f"{what}: {self.masks} masks went in, {self.kept} were kept and {self.rejected} set aside; please "
+                "report this"
+            )
+
+    def __add__(self, other: Account) -> Account:
+        return Account(self.masks + other.masks, self.kept + other.kept, self.rejected + other.rejected)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps between a source and the data set, in order. Sent to workers, so it can be pickled."""
+
+    writer: Writer = field(default_factory=NameWriter)
+
+    @classmethod
+    def of(cls, settings: DataSettings) -> Steps:
+        """As a config has them."""
+        return cls(NameWriter())
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, besides the sources."""
+        return {"writer": self.writer.identity()}
+
+    def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
+        """The samples of a unit, and a reject in the place of everything that was set aside."""
+        for item in source.read(unit):
+            for made in self._item(item, account):
+                if isinstance(made, Reject):
+                    account.rejected += made.masks
+                yield made
+
+    def _item(self, item: Item, account: Account) -> Iterator[Placed | Reject]:
+        if isinstance(item, Reject):
+            account.masks += item.masks
+            yield item
+        elif isinstance(item, Placed):
+            account.masks += item.sample.present
+            account.kept += item.sample.present
+            yield item
+        else:
+            account.masks += len(item.targets)
+            done: set[str] = set()
+            for written in self.writer.write(item):
+                if isinstance(written, Reject):
+                    yield written
+                    continue
+                where, sample = written
+                if sample.present and where not in done:  # a target asked about twice is one mask
+                    done.add(where)
+                    account.kept += 1
+                yield Placed(sample, where)

@@ -1,0 +1,1 @@
+"""Writers of questions and traces for pictures that come with masks alone."""

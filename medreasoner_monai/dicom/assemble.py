@@ -248,7 +248,7 @@ def _grid_notes(header: Dataset) -> Iterator[str]:
         ratio = header.get("PixelAspectRatio")
         spacing = (ratio[0], ratio[1]) if isinstance(ratio, Sequence) and len(ratio) == 2 else (1, 1)
     if not 0.99 < float(spacing[0]) / (float(spacing[1]) or 1) < 1.01:
-        yield "pixels are not square: the picture keeps the stored ones"
+        yield "pixels are not square: the model sees them as stored, overlays are drawn in true shape"
 
 
 def _different(header: Dataset) -> int:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from medreasoner_monai.data.pictures import is_plain
 from medreasoner_monai.data.rejects import Ids, Reject
-from medreasoner_monai.data.schema import encode_png, read_rows
+from medreasoner_monai.data.sample import image_group
+from medreasoner_monai.data.schema import decode_image, encode_png, read_rows
 from medreasoner_monai.data.sources.parquet import in_val
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.export.model import PLACEHOLDERS, Model
@@ -168,5 +169,9 @@ def _row_count(path: Path) -> int:
 
 
 def _group(row: dict[str, Any]) -> str:
-    info = row.get("extra_info") or {}
-    return str(info.get("group") or info.get("id") or "")
+    if group := (row.get("extra_info") or {}).get("group"):
+        return str(group)
+    try:
+        return image_group(decode_image(row["images"][0]["bytes"], "image"))
+    except (InputError, LookupError, TypeError):
+        return ""  # the row is set aside when it is exported

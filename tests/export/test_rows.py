@@ -162,7 +162,7 @@ def test_splits_are_found_or_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give one"):
         Splits.find(data, data / "val.parquet", 0.1)
     (tmp_path / "text.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match="no parquet file"):
+    with pytest.raises(InputError, match="not a Parquet file"):
         Splits.find(tmp_path / "text.parquet").count("train")
 
 

@@ -35,10 +35,10 @@ def test_summary_holds_the_figures_and_where_things_are(smoke: ChainRun) -> None
     figures = {"box_iou", "expected_error", "expected_error_before", "calibrated_on", "area_under_risk", "threshold"}
     assert set(summary["confidence"]) == figures
     (confidence,) = smoke.artifacts("confidence")
-    # So small a model may give no answer that can be read; then there is no confidence to show.
+    # So small a model may give no answer that can be read; then the page says so.
     measured = "confidence" in json.loads((confidence / "metrics.json").read_text(encoding="utf-8"))
     page = (smoke.workspace / summary["report"]).read_text(encoding="utf-8")
-    assert ('id="confidence"' in page) == measured
+    assert 'id="confidence"' in page and ("Confidence could not be measured" in page) != measured
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
 
 

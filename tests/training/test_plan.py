@@ -121,7 +121,7 @@ def test_the_longest_prompt_is_that_of_the_largest_picture(tiny_model: Path, tmp
     write_split(tmp_path / "train.parquet", [sample(0), wide, sample(1)])
     source = {"kind": "parquet", "train": tmp_path / "train.parquet", "test": tmp_path / "train.parquet"}
     settings = load_settings(CONFIGS / "smoke.yaml").model_copy()
-    settings = type(settings).model_validate({**settings.model_dump(), "data": {"source": source}})
+    settings = type(settings).model_validate({**settings.model_dump(), "data": {"sources": [source]}})
     longest = checks.longest_prompt(settings, tiny_model)
     assert longest is not None and "row 1, a picture of 140 x 84" in longest.where
     # What the processor really makes of it, question and picture.

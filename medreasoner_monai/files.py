@@ -57,6 +57,13 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its final name and rename it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
 def package_versions() -> dict[str, str]:
     """Versions of the packages that decide a result, as far as they are installed."""
     out = {}

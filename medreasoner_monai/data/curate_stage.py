@@ -64,7 +64,7 @@ def curate_into(
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(plan(sources, folder))
     total = sum(shard.masks for shard in shards)
-    for done in make_all(shards, Steps.of(data)):
+    for done in make_all(shards, Steps.of(data), data.work):
         if done % 16 == 0 or done >= total:
             watch.step(done, max(total, done))
     made = assemble(shards, draft.path, data.splits)

@@ -1,4 +1,4 @@
-"""Shards made by all cores of a machine."""
+"""Shards made by all cores of a machine, or of a cluster."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+from medreasoner_monai.data.ray_workers import make_on_ray
 from medreasoner_monai.data.shards import Shard, make, making
 from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.pipeline.processes import die_with_parent
+from medreasoner_monai.settings.data import WorkSettings
 
 _FEW = 2
 """Shards that are made in this process: starting others takes longer."""
 
 
-def make_all(shards: Sequence[Shard], steps: Steps, workers: int | None = None) -> Iterator[int]:
+def make_all(shards: Sequence[Shard], steps: Steps, work: WorkSettings | None = None) -> Iterator[int]:
     """Make shards; gives how many masks are done after each step forward.
 
-    Parameters
-    ----------
-    workers:
-        Processes; as many as there are cores by default.
+    Sources that start workers of their own come first, in this process.
     """
+    work = WorkSettings() if work is None else work
     done = 0
     for shard in (s for s in shards if s.source.inline):
         account = Account()
@@ -30,7 +30,10 @@ def make_all(shards: Sequence[Shard], steps: Steps, workers: int | None = None) 
             yield done + account.masks
         done += account.masks
     apart = [s for s in shards if not s.source.inline]
-    count = min(workers or os.cpu_count() or 1, len(apart))
+    if work.engine == "ray":
+        yield from (done + more for more in make_on_ray(apart, steps))
+        return
+    count = min(work.processes or os.cpu_count() or 1, len(apart))
     if len(apart) <= _FEW or count == 1:
         for shard in apart:
             done += make(shard, steps).masks

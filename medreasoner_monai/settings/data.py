@@ -81,9 +81,19 @@ class QuestionSettings(Section):
     seed: int = Field(0, ge=0)
 
 
+class WorkSettings(Section):
+    """Who makes the shards. Nothing here decides a result."""
+
+    engine: Literal["local", "ray"] = Field(
+        "local", description="ray: a cluster, by RAY_ADDRESS (or this machine alone); its nodes need the sources' paths"
+    )
+    processes: int | None = Field(None, ge=1, description="of this machine; all cores when absent")
+
+
 class DataSettings(Section):
     """Where the task data comes from, and how it is made."""
 
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
     questions: QuestionSettings = QuestionSettings()
+    work: WorkSettings = WorkSettings()

@@ -41,6 +41,18 @@ class HardwareSettings(Section):
     memory: float | None = Field(None, gt=0, description="GB of a machine's own memory; looked up when absent")
 
 
+class AugmentSettings(Section):
+    """Other views of each training picture, drawn anew each time it is used; never mirrored (docs/training.md)."""
+
+    views: int = Field(8, ge=1, description="different views per picture")
+    zoom: float = Field(1.25, ge=1, description="largest enlargement; as much smaller, too")
+    shift: float = Field(0.12, ge=0, lt=1, description="share of the picture's sides")
+    turn: float = Field(8, ge=0, le=45, description="degrees")
+    contrast: float = Field(0.25, ge=0, description="of contrast and gamma: the logarithm's range")
+    brightness: float = Field(0.1, ge=0, le=1, description="share of white")
+    noise: float = Field(0.03, ge=0, le=1, description="largest standard deviation, as a share of white")
+
+
 class VisionSettings(Section):
     """How a starter's vision tower learns to see before it learns to speak; a ready-made folder needs none of it."""
 
@@ -50,6 +62,7 @@ class VisionSettings(Section):
     cells: int = Field(4, ge=1, description="targets a side within one image token")
     save_every: int = Field(100, ge=1)
     seed: int = 0
+    augment: AugmentSettings | None = Field(None, description="views of the training pictures; as they are when absent")
 
 
 class ModelSettings(Section):
@@ -126,6 +139,7 @@ class ColdStartSettings(Section):
     gradient_checkpointing: bool | None = Field(None, description="on GPUs when absent", json_schema_extra=OBSERVES)
     save_every: int = Field(50, ge=1, description="steps between checkpoints")
     validate_samples: int = Field(64, ge=0, description="of the validation split, at each checkpoint; 0 for none")
+    augment: AugmentSettings | None = Field(None, description="views of the training pictures; as they are when absent")
     seed: int = 0
     deepspeed: DeepSpeedSettings | None = Field(None, description="one plain process when absent")
 

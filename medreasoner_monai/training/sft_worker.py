@@ -65,7 +65,7 @@ def train(job: Job) -> None:
     trainer = Trainer(
         model=model,
         args=args,
-        train_dataset=training_set(Path(job["train"]), processor, prompt),
+        train_dataset=training_set(Path(job["train"]), processor, prompt, seed=settings.seed, augment=settings.augment),
         processing_class=processor,
         callbacks=[Report(folder), ValidateLast(), Stop(folder)],
         **options,

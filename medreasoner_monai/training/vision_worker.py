@@ -9,7 +9,6 @@ tokens together whether the target is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,15 @@ from safetensors.torch import load_model as load_weights
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingArguments
 
-from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.schema import read_split
-from medreasoner_monai.reasoners.folder import load_processor, seen_frame
-from medreasoner_monai.reasoners.starter import number_code
-from medreasoner_monai.task.geometry import convert
+from medreasoner_monai.reasoners.folder import load_processor
+from medreasoner_monai.settings.training import AugmentSettings
 from medreasoner_monai.training.attempt import check_current
-from medreasoner_monai.training.dataset import model_picture
 from medreasoner_monai.training.throughput import Throughput
+from medreasoner_monai.training.vision_data import NUMBERS, WAVELENGTHS, Views, collate, targets
 from medreasoner_monai.training.worker import Report, last_checkpoint, main, reached
 
 EPSILON = 1e-3
-WAVELENGTHS = 4
-NUMBERS = 8
 
 
 class TowerWithHeads(nn.Module):
@@ -104,56 +99,6 @@ class TowerWithHeads(nn.Module):
         return logits
 
 
-def targets(samples: Sequence[Sample], processor: Any, cells: int, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Samples as :class:`TowerWithHeads` takes them; ``names`` are the categories in the order of its outputs."""
-    images = processor.image_processor
-    side = images.size["longest_edge"] ** 0.5
-    out = []
-    for first in range(0, len(samples), 256):
-        part = samples[first : first + 256]
-        frames = [seen_frame(processor, s.frame) for s in part]
-        # Already in the model's frame there are few sizes among them, which the processor takes as few batches.
-        pictures = [model_picture(s.image, frame) for s, frame in zip(part, frames, strict=True)]
-        inputs = images(images=pictures, return_tensors="pt")
-        grids = inputs["image_grid_thw"]
-        patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
-        for sample, frame, grid, pixels in zip(part, frames, grids, patches, strict=True):
-            values = torch.zeros(NUMBERS)
-            if sample.truth is not None:
-                box, points = convert(sample.truth[0], frame), convert(sample.truth[1], frame)
-                values = torch.tensor([*box.xyxy, *points.first, *points.second])
-            out.append(
-                {
-                    "pixel_values": pixels,
-                    "image_grid_thw": grid[None],
-                    "cover": cover(sample, int(grid[1]) // images.merge_size, int(grid[2]) // images.merge_size, cells),
-                    "numbers": number_code(values, side=side, shortest=24, count=WAVELENGTHS).flatten(),
-                    "category": names.index(sample.category),
-                    "present": float(sample.present),
-                }
-            )
-    return out
-
-
-def cover(sample: Sample, rows: int, cols: int, cells: int) -> Tensor:
-    """How much of each cell the mask covers: ``(rows * cols, cells * cells)``, one row an image token."""
-    mask = torch.from_numpy(sample.mask)[None, None].float()
-    shares = F.interpolate(mask, size=(rows * cells, cols * cells), mode="area")[0, 0]
-    return shares.view(rows, cells, cols, cells).permute(0, 2, 1, 3).reshape(rows * cols, cells * cells)
-
-
-def collate(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Pictures of different sizes side by side, as the tower takes them."""
-    lengths = torch.tensor([len(i["cover"]) for i in items])
-    return {
-        **{n: torch.cat([i[n] for i in items]) for n in ("pixel_values", "image_grid_thw", "cover")},
-        "numbers": torch.stack([i["numbers"] for i in items]),
-        "category": torch.tensor([i["category"] for i in items]),
-        "present": torch.tensor([i["present"] for i in items]),
-        "picture": torch.repeat_interleave(torch.arange(len(items)), lengths),
-    }
-
-
 def train(job: dict[str, Any]) -> None:
     """Warm up the tower of ``job["model"]`` on ``job["train"]`` and save the whole model into ``job["out"]``."""
     settings, folder = job["settings"], Path(job["folder"])
@@ -162,7 +107,12 @@ def train(job: dict[str, Any]) -> None:
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(job["model"], local_files_only=True, dtype=torch.float32)
     samples = list(read_split(Path(job["train"])))
     names = sorted({s.category for s in samples})
-    data = targets(samples, processor, settings["cells"], names)
+    augment = settings.get("augment")
+    data = (
+        Views(samples, processor, settings["cells"], names, AugmentSettings(**augment), settings["seed"])
+        if augment
+        else targets(samples, processor, settings["cells"], names)
+    )
     torch.manual_seed(settings["seed"])
     vision: Any = model.config.vision_config
     module = TowerWithHeads(model.model.visual, vision.out_hidden_size, len(names), settings["cells"])
@@ -187,7 +137,7 @@ def train(job: dict[str, Any]) -> None:
             remove_unused_columns=False,
             disable_tqdm=True,
         ),
-        train_dataset=data,  # a list is a map-style dataset
+        train_dataset=data,
         data_collator=collate,
         callbacks=[Report(folder)],
     )

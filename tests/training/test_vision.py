@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medreasoner_monai.reasoners.folder import load_processor
-from medreasoner_monai.training.vision_worker import NUMBERS, WAVELENGTHS, TowerWithHeads, collate, targets
+from medreasoner_monai.training.vision_data import NUMBERS, WAVELENGTHS, collate, targets
+from medreasoner_monai.training.vision_worker import TowerWithHeads
 from tests.samples import absent_sample, sample
 
 WIDTH, CELLS = 6, 2

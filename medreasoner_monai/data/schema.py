@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,26 @@ def truth_json(truth: Truth | None) -> str:
     return json.dumps({"bbox_2d": [round(v) for v in box.xyxy], "point_2d": [[round(v) for v in p] for p in points.xy]})
 
 
-def to_row(sample: Sample) -> dict[str, Any]:
-    """A sample as a row of :data:`SCHEMA`."""
+class PngOnce:
+    """Encodes a picture once for all the questions about it that follow each other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[NDArray[np.uint8], bytes] | None = None
+
+    def __call__(self, image: NDArray[np.uint8]) -> bytes:
+        """PNG bytes; the same array (not an equal one) is encoded once."""
+        if self._last is None or self._last[0] is not image:
+            self._last = image, encode_png(image)
+        return self._last[1]
+
+
+def to_row(sample: Sample, png: Callable[[NDArray[np.uint8]], bytes] | None = None) -> dict[str, Any]:
+    """A sample as a row of :data:`SCHEMA`; ``png`` encodes its picture, such as a :class:`PngOnce`."""
+    png = encode_png if png is None else png
     return {
         "data_source": DATA_SOURCE,
         "prompt": [{"role": "user", "content": sample.question}],
-        "images": [{"bytes": encode_png(sample.image), "path": None}],
+        "images": [{"bytes": png(sample.image), "path": None}],
         "masks": [{"bytes": encode_png(sample.mask), "path": None}],
         "reward_model": {"ground_truth": truth_json(sample.truth)},
         "extra_info": {
@@ -289,10 +303,10 @@ class TableFile:
 
 def write_split(path: Path, samples: Iterable[Sample]) -> int:
     """Write samples as one Parquet file; returns how many."""
-    count = 0
+    count, png = 0, PngOnce()
     with TableFile(path) as table:
         for sample in samples:
-            table.add(to_row(sample))
+            table.add(to_row(sample, png))
             count += 1
     return count
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medreasoner_monai.data.rejects import Reject
-from medreasoner_monai.data.schema import SCHEMA, TableFile, to_row
+from medreasoner_monai.data.schema import SCHEMA, PngOnce, TableFile, to_row
 from medreasoner_monai.data.sources.protocol import Placed, Source, Unit
 from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.files import write_json
@@ -98,7 +98,7 @@ def making(shard: Shard, steps: Steps) -> Iterator[Account]:
     if (account := shard.account()) is not None:
         yield account
         return
-    account = Account()
+    account, png = Account(), PngOnce()
     yield account
     with TableFile(shard.rows, SHARD_SCHEMA) as rows, TableFile(shard.rejects, REJECT_SCHEMA) as rejects:
         for unit in shard.units:
@@ -106,14 +106,15 @@ def making(shard: Shard, steps: Steps) -> Iterator[Account]:
                 if isinstance(made, Reject):
                     rejects.add(asdict(made) | {"source": shard.source.name})
                 else:
-                    rows.add(_row(made))
+                    rows.add(to_row(made.sample, png) | place(made))
                 yield account
     account.check(f"source {shard.source.name}, shard {shard.number}")
     write_json(shard.note, asdict(account))
 
 
-def _row(placed: Placed) -> dict[str, Any]:
-    return to_row(placed.sample) | {"where": placed.where, "split": placed.split, "named": placed.named}
+def place(placed: Placed) -> dict[str, Any]:
+    """The columns of a shard that are not the data set's."""
+    return {"where": placed.where, "split": placed.split, "named": placed.named}
 
 
 def read_shard(shard: Shard) -> Iterator[dict[str, Any]]:

@@ -42,10 +42,14 @@ def key_points(mask: NDArray[np.bool_]) -> Points:
     """
     if not mask.any():
         raise ValueError("an empty mask has no key points")
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    # Only the rows and columns that hold something: a mask is small in a large picture.
+    filled_rows, filled_cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(filled_rows[0]), int(filled_cols[0])
+    inner = mask[top : filled_rows[-1] + 1, left : filled_cols[-1] + 1].astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=4)
     part = labels == 1 + int(np.argmax(stats[1:count, cv2.CC_STAT_AREA]))
     rows, cols = np.nonzero(part)
-    xy = np.stack([cols, rows], axis=1) + 0.5
+    xy = np.stack([cols + left, rows + top], axis=1) + 0.5
     centred = xy - xy.mean(axis=0)
     axis = np.linalg.eigh(np.cov(centred.T) if len(xy) > 1 else np.eye(2))[1][:, -1]
     along = centred @ axis

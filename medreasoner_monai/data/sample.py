@@ -39,6 +39,8 @@ class SourceRef:
         The VOI transform that was applied, such as ``40/400``.
     rule:
         Digest of the rule that rendered the picture.
+    sequence:
+        How the picture was acquired within its modality, such as ``T2`` or ``FLAIR`` of MRI.
     left:
         What lies on the picture's left: ``right`` or ``left`` of the patient; empty where it is unknown.
     """
@@ -54,6 +56,7 @@ class SourceRef:
     plane: str = ""
     window: str = ""
     rule: str = ""
+    sequence: str = ""
     left: str = ""
 
     def to_json(self) -> str:

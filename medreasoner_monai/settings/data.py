@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from medreasoner_monai.settings.sources import (
+    SOURCES,
+    FolderSettings,
+    ParquetSettings,
+    PhantomSettings,
+    SourceSettings,
+)
 from medreasoner_monai.settings.training import Section
 
-
-class PhantomSettings(Section):
-    """Synthetic phantoms with exact masks, drawn on the spot."""
-
-    kind: Literal["phantoms"] = "phantoms"
-    name: str = "phantoms"
-    sites: tuple[str, ...] = ("ct_abdomen", "chest_xray", "brain_mr")
-    categories: tuple[str, ...] | None = Field(None, description="ask about these alone; all when absent")
-    train: int = Field(2400, ge=0, description="samples (not phantoms) in the training split")
-    val: int = Field(120, ge=0)
-    test: int = Field(360, ge=0)
-    questions_per_phantom: int = Field(2, ge=1)
-    absent_share: float = Field(
-        0.0,
-        ge=0,
-        le=0.5,
-        description="of the questions, for a target that is not in the picture (see docs/training.md)",
-    )
-    seed: int = Field(0, ge=0)
-
-
-class ParquetSettings(Section):
-    """Files in the U-MRG schema. ``val`` may be absent: a part of ``train`` then becomes it, by group."""
-
-    kind: Literal["parquet"]
-    name: str = ""
-    train: Path
-    test: Path
-    val: Path | None = None
-    val_share: float = Field(0.05, gt=0, lt=0.5)
-
-
-class FolderSettings(Section):
-    """A folder of pictures and masks in BiomedParse's naming, or a folder of such folders (each one a source)."""
-
-    kind: Literal["folder"]
-    name: str = Field("", description="the folder's name when empty")
-    path: Path
-    patient: str = Field(
-        "", description="regular expression; its first group, searched in a picture's id, is the patient"
-    )
-
-
-SOURCES: dict[str, type[Section]] = {
-    "phantoms": PhantomSettings,
-    "parquet": ParquetSettings,
-    "folder": FolderSettings,
-}
-SourceSettings = Annotated[PhantomSettings | ParquetSettings | FolderSettings, Field(discriminator="kind")]
+__all__ = [
+    "SOURCES",
+    "DataSettings",
+    "FolderSettings",
+    "ParquetSettings",
+    "PhantomSettings",
+    "QuestionSettings",
+    "SourceSettings",
+    "SplitSettings",
+]
 
 
 class SplitSettings(Section):

@@ -2,14 +2,18 @@
 
 ``images/<id>_<modality>_<site>.png`` and ``masks/<id>_<modality>_<site>_<target+words>.png``; a mask may also have its
 image's exact name, and then each of its values above 0 is a target. A mask is that of the image with the longest name
-it begins with. A ``SOURCE.json`` beside the two folders may state the licence.
+it begins with.
+
+A ``SOURCE.json`` beside the two folders may state ``licence``, ``image_licences`` and ``groups`` (licence and patient
+by picture id), ``grouping_rule`` (null, or beginning with "none", where patients are unknown) and ``counts.groups`` (how
+many there are, which is checked). Where it has a rule and no pattern is configured, ids are read by
+one of :data:`~medreasoner_monai.data.sources.patients.HABITS`.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +25,14 @@ from numpy.typing import NDArray
 from medreasoner_monai.data.labelled import LabelledImage, Target
 from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
 from medreasoner_monai.data.rejects import Reject
-from medreasoner_monai.data.sample import SourceRef, image_group
+from medreasoner_monai.data.sample import SourceRef
+from medreasoner_monai.data.sources.licences import licence_of
+from medreasoner_monai.data.sources.modality import modality_of
+from medreasoner_monai.data.sources.patients import Patients, habit
 from medreasoner_monai.data.sources.protocol import Unit
-from medreasoner_monai.errors import InputError
+from medreasoner_monai.errors import InputError, nearest
 from medreasoner_monai.files import file_digest, object_digest
-from medreasoner_monai.settings.data import FolderSettings
+from medreasoner_monai.settings.sources import FolderSettings
 
 T = TypeVar("T", bound=np.generic)
 
@@ -36,15 +43,26 @@ def folder_sources(settings: FolderSettings) -> list[FolderSource]:
     Raises
     ------
     InputError
-        If neither is there.
+        If neither is there, ``patients`` names a set that is not, or a set's patients are not what it states.
     """
     path = settings.path
     if (path / "images").is_dir():
-        return [FolderSource(settings, settings.name or path.resolve().name)]
-    found = [p for p in sorted(path.glob("*")) if (p / "images").is_dir()]
-    if not found:
-        raise InputError(f"{path} has no images/*.png and masks/*.png, and no folder in it has")
-    return [FolderSource(settings.model_copy(update={"path": p}), p.name) for p in found]
+        found = [_one(settings, path, settings.name or path.resolve().name)]
+    else:
+        folders = [p for p in sorted(path.glob("*")) if (p / "images").is_dir()]
+        if not folders:
+            raise InputError(f"{path} has no images/*.png and masks/*.png, and no folder in it has")
+        found = [_one(settings, p, p.name) for p in folders]
+    names = [source.name for source in found]
+    for name in settings.patients:
+        if name not in names:
+            raise InputError(f"{path}: patients names the set {name!r}, which is not there.{nearest(name, names)}")
+    return found
+
+
+def _one(settings: FolderSettings, path: Path, name: str) -> FolderSource:
+    patient = settings.patients.get(name, settings.patient)
+    return FolderSource(settings.model_copy(update={"path": path, "patient": patient}), name)
 
 
 @dataclass(frozen=True)
@@ -58,8 +76,15 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        """Licence, where ``SOURCE.json`` states it."""
-        return self._about.get("licence") or "licence not stated"
+        """Licence, and of how many pictures the patient is unknown."""
+        pairs, _ = self._found
+        unknown = self._unknown
+        said = f"{self.name}: {licence_of(self.settings, self.settings.path, self._about)}"
+        if unknown:
+            said += f"; patient unknown for {unknown} of {len(pairs)} pictures, each then a group of its own"
+        if too_many := self._too_many(unknown):
+            said += f"; {too_many}"
+        return said + "."
 
     @cached_property
     def _about(self) -> dict[str, Any]:
@@ -74,9 +99,58 @@ class FolderSource:
         pairs, alone = _pairs(self.settings.path)
         return {image.name: (image, masks) for image, masks in pairs}, alone
 
+    @cached_property
+    def patients(self) -> Patients:
+        """How its patients are known."""
+        rule = self._about.get("grouping_rule")
+        stated = isinstance(rule, str) and not rule.lower().startswith(("none", "unknown"))
+        groups = self._about.get("groups")
+        table = {str(k): str(v) for k, v in groups.items()} if isinstance(groups, dict) else {}
+        default = habit(self._stems, self._stated) if stated and not table else ""
+        return Patients.of(self.name, self.settings, default, table)
+
+    @cached_property
+    def _stems(self) -> list[str]:
+        return [Path(name).stem for name in self._found[0]]
+
+    @cached_property
+    def _stated(self) -> int | None:
+        """How many patients ``SOURCE.json`` counts."""
+        counts = self._about.get("counts")
+        groups = counts.get("groups") if isinstance(counts, dict) else None
+        return groups if isinstance(groups, int) else None
+
+    @cached_property
+    def _unknown(self) -> int:
+        """Pictures without a known patient.
+
+        Raises
+        ------
+        InputError
+            If the configured rule fits none, or gives more patients than ``SOURCE.json`` states: one patient would
+            then be in two splits.
+        """
+        unknown = self.patients.unknown(self._stems)
+        too_many = self._too_many(unknown)
+        if too_many and self.settings.patient:
+            raise InputError(f"source {self.name}: {too_many}")
+        return unknown
+
+    def _too_many(self, unknown: int) -> str:
+        """What is wrong where more patients are recognised than there are, else an empty text."""
+        found = len({self.patients.patient(stem) for stem in self._stems} - {None}) + unknown
+        if self._stated is None or found <= self._stated:
+            return ""
+        return (
+            f"{found} patients are recognised in the picture ids, and SOURCE.json counts {self._stated}, so that one "
+            f"patient may be taken for several; give the pattern that encloses the patient (patients: {{{self.name}: "
+            "PATTERN})"
+        )
+
     def identity(self) -> dict[str, Any]:
-        """Names and contents of the pictures, and how patients are recognised."""
-        return {"kind": "folder", "name": self.name, "patient": self.settings.patient, "files": self.digest()}
+        """Names and contents of the pictures, and how they are read."""
+        settings = self.settings.model_dump(mode="json", exclude={"path", "patient_table", "aliases", "patients"})
+        return {**settings, "name": self.name, "patient": self.patients.identity(), "files": self.digest()}
 
     def digest(self) -> str:
         """sha256 over the names and contents of the pictures."""
@@ -87,6 +161,7 @@ class FolderSource:
     def units(self) -> Iterator[Unit]:
         """One per image, in the order of the names; masks without an image come last."""
         pairs, alone = self._found
+        _ = self._unknown  # a rule that does not fit is an error before anything is read
         for name, (_, masks) in pairs.items():
             yield Unit(name, max(1, len(masks)))
         if alone:
@@ -111,7 +186,7 @@ class FolderSource:
         targets: list[Target] = []
         for path in mask_paths:
             try:
-                found = _targets(path, image_path.stem)
+                found = _targets(path, image_path.stem, self.settings.values)
             except InputError as error:
                 yield Reject(path.name, str(error))
                 continue
@@ -131,15 +206,18 @@ class FolderSource:
     def _picture(self, path: Path, image: NDArray[np.uint8], targets: tuple[Target, ...]) -> LabelledImage:
         parts = path.stem.split("_")
         named = len(parts) > 2
-        patient = re.search(self.settings.patient, path.stem) if self.settings.patient else None
+        modality, sequence = modality_of(parts[1] if named else self.settings.modality)
+        licences = self._about.get("image_licences")
+        own = licences.get(parts[0]) if isinstance(licences, dict) else None
+        licence = str(own or licence_of(self.settings, self.settings.path, self._about))
         return LabelledImage(
             id=path.stem,
             image=image,
             targets=targets,
-            modality=parts[1] if named else "",
-            site=parts[2] if named else "",
-            group=f"{self.name}/{patient[1]}" if patient else image_group(image),
-            origin=SourceRef(self.name, f"images/{path.name}", self._about.get("licence", "")),
+            modality=modality,
+            site=parts[2] if named else self.settings.site,
+            group=self.patients.group(path.stem, image),
+            origin=SourceRef(self.name, f"images/{path.name}", licence, sequence=sequence),
         )
 
 
@@ -169,10 +247,11 @@ def _read(path: Path, read: Callable[[bytes], NDArray[T]]) -> NDArray[T]:
         raise InputError(f"{path.name} is not a readable picture ({error})") from None
 
 
-def _targets(path: Path, stem: str) -> list[tuple[str, NDArray[np.bool_]]]:
+def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str, NDArray[np.bool_]]]:
     values = _read(path, read_labels)
     if path.stem != stem:
         mask = values > 0
         name = " ".join(path.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
         return [(name, mask)] if mask.any() else []
-    return [(f"structure {n}", values == v) for n, v in enumerate(np.unique(values[values > 0]), 1)]
+    found = enumerate(np.unique(values[values > 0]), 1)
+    return [(names.get(int(v), f"structure {n}"), values == v) for n, v in found]

@@ -72,7 +72,7 @@ def test_the_patient_is_read_from_the_id_or_is_the_picture_itself(folder: Path) 
 def test_the_licence_comes_with_the_folder(folder: Path) -> None:
     (folder / "SOURCE.json").write_text(json.dumps({"licence": "CC BY 4.0"}))
     (picture,) = pictures(folder)
-    assert picture.origin.licence == source(folder).description == "CC BY 4.0"
+    assert picture.origin.licence == "CC BY 4.0" and "CC BY 4.0" in source(folder).description
 
 
 def test_a_folder_of_folders_is_a_source_each(folder: Path, tmp_path: Path) -> None:
@@ -162,3 +162,28 @@ def test_deep_pictures_and_masks_are_read_as_they_are(tmp_path: Path) -> None:
     (picture,) = pictures(tmp_path)
     assert [mask_box(t.mask).xyxy for t in picture.targets] == [(2, 2, 9, 9), (20, 20, 30, 30)]
     assert np.array_equal(picture.image, np.rint(image * (255 / 4095)).astype(np.uint8))
+
+
+def test_values_of_a_mask_have_names_where_the_config_gives_them(folder: Path) -> None:
+    values = np.zeros((40, 60), dtype=np.uint8)
+    values[1:9, 1:9], values[20:30, 20:30] = 1, 5
+    save(folder / "images" / "7.png", values)
+    save(folder / "masks" / "7.png", values)
+    (found,) = folder_sources(
+        FolderSettings(kind="folder", path=folder, values={5: "nerve"}, modality="US", site="neck")
+    )
+    picture = next(i for i in found.read(list(found.units())[1]) if isinstance(i, LabelledImage))
+    assert [t.name for t in picture.targets] == ["structure 1", "nerve"]
+    assert (picture.modality, picture.site) == ("Ultrasound", "neck")
+
+
+def test_the_sequence_stays_with_the_picture(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "1_MRI-FLAIR_brain.png", np.zeros((4, 4), dtype=np.uint8))
+    save(tmp_path / "masks" / "1_MRI-FLAIR_brain_edema.png", np.eye(4, dtype=np.uint8))
+    (picture,) = pictures(tmp_path)
+    assert (picture.modality, picture.origin.sequence) == ("MRI", "FLAIR")
+
+
+def test_a_licence_file_beside_the_folders_is_named(folder: Path) -> None:
+    (folder / "LICENSE").write_text("\n   Apache License\n   Version 2.0, January 2004\n")
+    assert pictures(folder)[0].origin.licence == "Apache License, Version 2.0, January 2004"

@@ -87,8 +87,10 @@ class FolderSource:
     def units(self) -> Iterator[Unit]:
         """One per image, in the order of the names; masks without an image come last."""
         pairs, alone = self._found
-        for name, (_, masks) in pairs.items():
-            yield Unit(name, max(1, len(masks)))
+        for name, (image, masks) in pairs.items():
+            names = tuple(target_name(mask, image.stem) for mask in masks if mask.stem != image.stem)
+            _, modality, site, *_ = (*image.stem.split("_"), "", "")
+            yield Unit(name, max(1, len(masks)), names, modality=modality, site=site)
         if alone:
             yield Unit("", len(alone))
 
@@ -162,6 +164,11 @@ def _pairs(folder: Path) -> tuple[list[tuple[Path, list[Path]]], list[Path]]:
     return [(image, found[image.stem]) for image in images], alone
 
 
+def target_name(mask: Path, stem: str) -> str:
+    """The target in a mask's name, for the image of some stem."""
+    return " ".join(mask.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
+
+
 def _read(path: Path, read: Callable[[bytes], NDArray[T]]) -> NDArray[T]:
     try:
         return read(path.read_bytes())
@@ -173,6 +180,5 @@ def _targets(path: Path, stem: str) -> list[tuple[str, NDArray[np.bool_]]]:
     values = _read(path, read_labels)
     if path.stem != stem:
         mask = values > 0
-        name = " ".join(path.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
-        return [(name, mask)] if mask.any() else []
+        return [(target_name(path, stem), mask)] if mask.any() else []
     return [(f"structure {n}", values == v) for n, v in enumerate(np.unique(values[values > 0]), 1)]

@@ -13,6 +13,7 @@ from medreasoner_monai.data.sources.registry import build
 from medreasoner_monai.data.splits import SPLITS
 from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.data.workers import make_all
+from medreasoner_monai.data.writers.absent import Census
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
@@ -64,7 +65,8 @@ def curate_into(
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(plan(sources, folder))
     total = sum(shard.masks for shard in shards)
-    for done in make_all(shards, Steps.of(data), data.work):
+    census = Census.of(unit for shard in shards for unit in shard.units)
+    for done in make_all(shards, Steps.of(data, census), data.work):
         if done % 16 == 0 or done >= total:
             watch.step(done, max(total, done))
     made = assemble(shards, draft.path, data.splits)

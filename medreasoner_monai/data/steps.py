@@ -8,8 +8,10 @@ from typing import Any
 
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
+from medreasoner_monai.data.writers.absent import Census
 from medreasoner_monai.data.writers.by_name import NameWriter
 from medreasoner_monai.data.writers.protocol import Writer
+from medreasoner_monai.data.writers.registry import build_writer
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.settings.data import DataSettings
 
@@ -47,9 +49,9 @@ class Steps:
     writer: Writer = field(default_factory=NameWriter)
 
     @classmethod
-    def of(cls, settings: DataSettings) -> Steps:
-        """As a config has them."""
-        return cls(NameWriter())
+    def of(cls, settings: DataSettings, census: Census | None = None) -> Steps:
+        """As a config has them, for a data set that shows what the census counts."""
+        return cls(build_writer(settings.questions, census or Census()))
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, besides the sources."""

@@ -44,8 +44,14 @@ class SplitSettings(Section):
 class QuestionSettings(Section):
     """How questions and traces are written for pictures that come with masks alone."""
 
-    writer: Literal["name"] = "name"
+    writer: Literal["rules", "name"] = Field(
+        "rules", description="rules: clinical hints and measured looks; name: where is the <target>?, without a trace"
+    )
     seed: int = Field(0, ge=0)
+    per_target: int = Field(1, ge=1, le=12, description="questions for each target, in different words")
+    absent_share: float = Field(
+        0.15, ge=0, le=0.5, description="of each target's questions, for pictures that do not show it"
+    )
 
 
 class WorkSettings(Section):

@@ -162,8 +162,10 @@ class FolderSource:
         """One per image, in the order of the names; masks without an image come last."""
         pairs, alone = self._found
         _ = self._unknown  # a rule that does not fit is an error before anything is read
-        for name, (_, masks) in pairs.items():
-            yield Unit(name, max(1, len(masks)))
+        for name, (image, masks) in pairs.items():
+            names = tuple(target_name(mask, image.stem) for mask in masks if mask.stem != image.stem)
+            _, modality, site, *_ = (*image.stem.split("_"), "", "")
+            yield Unit(name, max(1, len(masks)), names, modality=modality, site=site)
         if alone:
             yield Unit("", len(alone))
 
@@ -240,6 +242,11 @@ def _pairs(folder: Path) -> tuple[list[tuple[Path, list[Path]]], list[Path]]:
     return [(image, found[image.stem]) for image in images], alone
 
 
+def target_name(mask: Path, stem: str) -> str:
+    """The target in a mask's name, for the image of some stem."""
+    return " ".join(mask.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
+
+
 def _read(path: Path, read: Callable[[bytes], NDArray[T]]) -> NDArray[T]:
     try:
         return read(path.read_bytes())
@@ -251,7 +258,6 @@ def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str,
     values = _read(path, read_labels)
     if path.stem != stem:
         mask = values > 0
-        name = " ".join(path.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
-        return [(name, mask)] if mask.any() else []
+        return [(target_name(path, stem), mask)] if mask.any() else []
     found = enumerate(np.unique(values[values > 0]), 1)
     return [(names.get(int(v), f"structure {n}"), values == v) for n, v in found]

@@ -21,10 +21,21 @@ class Unit:
         Unique in its source; says which piece it is and stays the same as the source grows.
     masks:
         About how many masks it holds; units are gathered into shards by it.
+    names:
+        What its pictures outline, where the source knows it without reading them. Questions for absent targets are
+        shared out by it; a source that says nothing gets none of its targets asked for in vain.
+    labelled:
+        As in :class:`~medreasoner_monai.data.labelled.LabelledImage`.
+    modality, site:
+        Of its pictures, as in :class:`~medreasoner_monai.data.labelled.LabelledImage`.
     """
 
     key: str
     masks: int = 1
+    names: tuple[str, ...] = ()
+    labelled: frozenset[str] = frozenset()
+    modality: str = ""
+    site: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Any
 
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.sample import Sample
-from medreasoner_monai.task.keypoints import key_points, mask_box
-from medreasoner_monai.task.taxonomy import TAXONOMY
+from medreasoner_monai.data.writers.answers import found_sample, named_targets
 
 _VERSION = 1
 
@@ -22,22 +21,5 @@ class NameWriter:
 
     def write(self, picture: LabelledImage) -> Iterator[tuple[str, Sample]]:
         """One sample per target."""
-        for target in picture.targets:
-            known = TAXONOMY.get(target.name)
-            yield (
-                target.where,
-                Sample(
-                    id=f"{picture.origin.source}/{picture.id}-{target.name.replace(' ', '-')}",
-                    question=f"Where is the {target.name}?",
-                    image=picture.image,
-                    mask=target.mask,
-                    box=mask_box(target.mask),
-                    points=key_points(target.mask),
-                    category=target.name,
-                    supercategory=known.super_category if known else picture.site.capitalize() or "Other",
-                    group=picture.group,
-                    modality=picture.modality,
-                    spacing=picture.spacing,
-                    origin=picture.origin,
-                ),
-            )
+        for name, target in named_targets(picture):
+            yield target.where, found_sample(picture, target, name, f"Where is the {target.name}?")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
-from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, train
+from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
 from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+data.register(app)
 measure.register(app)
 train.register(app)
 export.register(app)

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from medreasoner_monai.data.assemble import REJECTS, assemble
+from medreasoner_monai.data.card import write_card
 from medreasoner_monai.data.shards import plan
 from medreasoner_monai.data.sources.protocol import Source
 from medreasoner_monai.data.sources.registry import build
@@ -15,7 +16,8 @@ from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.data.workers import make_all
 from medreasoner_monai.data.writers.absent import Census
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.pipeline.artifacts import Artifact
+from medreasoner_monai.files import object_digest
+from medreasoner_monai.pipeline.artifacts import Artifact, content
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
@@ -35,7 +37,7 @@ STAGE = Stage(
 
 
 def curate(context: Context) -> Artifact:
-    """The dataset artifact: ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``."""
+    """The dataset artifact: ``train.parquet``, ``val.parquet``, ``test.parquet``, ``rejects.parquet`` and its card."""
     data = context.settings.data
     sources, steps = build(data.sources), Steps.of(data)
     settings: dict[str, Any] = {
@@ -46,6 +48,7 @@ def curate(context: Context) -> Artifact:
 
     def make(draft: Draft, watch: ProgressReporter) -> None:
         curate_into(draft, data, watch, sources=sources)
+        track(context, draft)
 
     return context.stage(STAGE, make, inputs={}, settings=settings)
 
@@ -86,5 +89,23 @@ def curate_into(
         synthetic=all(source.synthetic for source in sources),
         description=" ".join(dict.fromkeys(source.description for source in sources)),
     )
+    draft.facts["sources"] = [
+        {"name": s.name, "kind": type(s).__name__, "description": s.description, "synthetic": s.synthetic}
+        for s in sources
+    ]
+    write_card(draft.path, draft.facts)
     if len(table):
         watch.note(f"{len(table)} set aside, see {REJECTS}")
+
+
+def track(context: Context, draft: Draft) -> None:
+    """Log the data set as an input of an MLflow run of its own: name, digest and counts."""
+    name = draft.path.name.removesuffix(".partial")
+    run = context.tracking.run("curate", draft.scratch, {"stage": "curate"}, parent=context.parent_run)
+    splits: dict[str, Any] = draft.facts["splits"]
+    counts = {split: {"samples": f["samples"], "groups": f["groups"]} for split, f in splits.items()}
+    with run.ending():
+        run.figures({f"samples/{split}": found["samples"] for split, found in counts.items()})
+        run.figures({f"masks/{name}": count for name, count in draft.facts["masks"].items()})
+        run.dataset(name, object_digest(content(draft.path)), "curation", {**counts, "masks": draft.facts["masks"]})
+    draft.facts["mlflow_run"] = run.id

@@ -53,6 +53,9 @@ class LabelledImage:
     labelled:
         Names that the source outlines wherever they are visible: one of them that is not among ``targets`` is known to
         be absent from this picture. Empty where the source does not promise that.
+    set_aside:
+        Names of structures that are outlined in the source but were rejected here. They are neither asked about nor
+        called absent; none of them is in ``labelled``.
     """
 
     id: str
@@ -64,3 +67,4 @@ class LabelledImage:
     origin: SourceRef
     spacing: tuple[float, float] | None = None
     labelled: frozenset[str] = field(default=frozenset())
+    set_aside: frozenset[str] = field(default=frozenset())

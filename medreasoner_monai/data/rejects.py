@@ -27,6 +27,8 @@ class Reject:
         How many masks went with it; a question without a mask (an absent target) counts 0.
     thumbnail:
         A small PNG of the picture with the mask's outline, where there is a picture to show.
+    code:
+        The reason in a word or two (``tiny``, ``low contrast``), to count by; empty where there is none.
     """
 
     where: str
@@ -34,6 +36,7 @@ class Reject:
     step: Step = "read"
     masks: int = 1
     thumbnail: bytes | None = None
+    code: str = ""
 
 
 class Ids:

@@ -27,6 +27,7 @@ REJECT_SCHEMA = pa.schema(
         ("step", pa.string()),
         ("masks", pa.int64()),
         ("thumbnail", pa.binary()),
+        ("code", pa.string()),
         ("source", pa.string()),
     ]
 )

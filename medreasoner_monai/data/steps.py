@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from medreasoner_monai.data.cleaning import Cleaner
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
 from medreasoner_monai.data.writers.absent import Census
@@ -47,15 +48,16 @@ class Steps:
     """The steps between a source and the data set, in order. Sent to workers, so it can be pickled."""
 
     writer: Writer = field(default_factory=NameWriter)
+    cleaner: Cleaner = field(default_factory=Cleaner)
 
     @classmethod
     def of(cls, settings: DataSettings, census: Census | None = None) -> Steps:
         """As a config has them, for a data set that shows what the census counts."""
-        return cls(build_writer(settings.questions, census or Census()))
+        return cls(build_writer(settings.questions, census or Census()), Cleaner(settings.clean))
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, besides the sources."""
-        return {"writer": self.writer.identity()}
+        return {"clean": self.cleaner.identity(), "writer": self.writer.identity()}
 
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
@@ -75,13 +77,16 @@ class Steps:
             yield item
         else:
             account.masks += len(item.targets)
-            done: set[str] = set()
+            item, rejects = self.cleaner.clean(item)
+            yield from rejects
+            done: set[tuple[str, bytes]] = set()
             for written in self.writer.write(item):
                 if isinstance(written, Reject):
                     yield written
                     continue
                 where, sample = written
-                if sample.present and where not in done:  # a target asked about twice is one mask
-                    done.add(where)
+                mask = (where, sample.mask.tobytes())  # several masks of one label map may share their place
+                if sample.present and mask not in done:  # a target asked about twice is one mask
+                    done.add(mask)
                     account.kept += 1
                 yield Placed(sample, where)

@@ -137,6 +137,16 @@ def check_manifest(manifest: Any, where: Path | str) -> None:
         )
 
 
+def content(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of an artifact's folder by relative name, without the manifest.
+
+    :func:`~medreasoner_monai.files.object_digest` of it is the artifact's digest.
+    """
+    files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    files.pop(MANIFEST, None)  # from an attempt that was killed after it had written one
+    return files
+
+
 def write_manifest(
     folder: Path,
     kind: str,
@@ -149,8 +159,7 @@ def write_manifest(
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Make a finished folder an artifact: write its manifest, with the sha256 of every file."""
-    files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    files.pop(MANIFEST, None)  # from an attempt that was killed after it had written one
+    files = content(folder)
     write_json(
         folder / MANIFEST,
         {

@@ -21,6 +21,8 @@ TOKEN = "medreasoner.spool"
 _PARENT, _TABLES = "mlflow.parentRunId", "mlflow.loggedArtifacts"
 _IN_BETWEEN, _AT_THE_END = 10.0, 60.0
 """Seconds after which nothing more is begun: while a stage works, and when it has ended."""
+_DIGEST = 36
+"""Characters of a data set's digest that MLflow stores."""
 _METRICS, _OTHERS = 900, 90
 """Entities in one batch; MLflow's own limits are 1000 metrics, 100 parameters and 100 tags."""
 
@@ -167,10 +169,27 @@ def _send_one(client: Any, spool: Spool, operation: Operation) -> None:
         # A later upload of the same table holds these rows as well.
         if not any(o["op"] == "table" and o["name"] == operation["name"] for o in islice(spool.pending, 1, None)):
             _send_table(client, spool, operation["name"])
+    elif kind == "dataset":
+        _send_dataset(client, spool, operation)
     elif operation.get("status") == "RUNNING":
         client.update_run(spool.run_id, status="RUNNING")
     elif kind == "status":
         client.set_terminated(spool.run_id, operation["status"], operation["time"])
+
+
+def _send_dataset(client: Any, spool: Spool, operation: Operation) -> None:
+    """Log a data set in the form of MLflow's ``log_input``, whose pages show it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    found = Dataset(
+        name=operation["name"],
+        digest=operation["digest"][:_DIGEST],
+        source_type="artifact",
+        source=json.dumps({"digest": operation["digest"]}),
+        profile=json.dumps(operation["profile"]),
+    )
+    tags = [InputTag("mlflow.data.context", operation["context"])]
+    client.log_inputs(spool.run_id, datasets=[DatasetInput(found, tags)])
 
 
 def _send_table(client: Any, spool: Spool, name: str) -> None:

@@ -225,6 +225,20 @@ class TrackedRun:
             self._uploaded[name] = count
             self._do({"op": "table", "name": name})
 
+    def dataset(self, name: str, digest: str, context: str, profile: Mapping[str, Any]) -> None:
+        """Log a data set as an input of the run: its name, digest and counts, never its content or where it lies.
+
+        Parameters
+        ----------
+        digest:
+            Of the data set's artifact; MLflow keeps the first 36 characters.
+        context:
+            What it is to the run, such as ``curation`` or ``training``.
+        profile:
+            Counts, JSON-able.
+        """
+        self._do({"op": "dataset", "name": name, "digest": digest, "context": context, "profile": dict(profile)})
+
     def tag(self, name: str, value: str) -> None:
         """Set a tag, to search runs by."""
         self._do({"op": "tags", "values": {name: value[:5000]}})

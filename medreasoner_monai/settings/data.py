@@ -41,6 +41,47 @@ class SplitSettings(Section):
         return self
 
 
+class CleanSettings(Section):
+    """Which masks are set aside before anybody asks about them. A limit that is null is not checked."""
+
+    min_pixels: int | None = Field(16, ge=1, description="pixels of a mask, as stored; fewer are set aside as tiny")
+    min_share: float | None = Field(0.00002, gt=0, lt=1, description="of the picture's area; less is tiny")
+    max_share: float | None = Field(0.9, gt=0, le=1, description="of the picture's area; more is huge")
+    max_border: float | None = Field(
+        0.5, gt=0, le=1, description="share of the outline that lies on the picture's border; more is cut off"
+    )
+    min_largest: float | None = Field(
+        0.25, gt=0, le=1, description="share of the mask in its largest connected part; less is fragmented"
+    )
+    many_parts: tuple[str, ...] = Field(
+        (
+            *("nucleus", "nuclei", "cell", "cells", "gland", "glands", "glomeruli", "villi", "teeth", "ribs"),
+            *("vessel", "vessels", "vertebrae", "discs", "bones", "nodes", "sulci", "cavities", "airways"),
+            *("matter", "fat", "muscle", "muscles", "sclerosis", "hyperintensities", "exudates", "microaneurysms"),
+            *("hemorrhages", "opacities", "metastases", "lesions", "tumors", "nodules", "polyps", "cysts"),
+        ),
+        description="words of names that are many parts by nature; their masks are never fragmented",
+    )
+    max_overlap: float | None = Field(
+        0.98, gt=0, le=1, description="IoU with an earlier mask of the same picture; from here on it is a duplicate"
+    )
+    model_side: int | None = Field(
+        224, ge=14, description="pixels on the picture's longest side when a model sees it; visibility is judged there"
+    )
+    visible_pixels: int = Field(9, ge=1, description="pixels of the target at that size; fewer cannot be seen")
+    visible_side: float = Field(2.0, gt=0, description="pixels of its box's shorter side at that size")
+    min_contrast: float | None = Field(
+        0.03,
+        gt=0,
+        lt=1,
+        description="largest difference between the distributions of grey values in the target and in a ring around"
+        " it (Kolmogorov-Smirnov, 0 to 1); less cannot be told apart",
+    )
+    min_range: float | None = Field(
+        8, gt=0, le=255, description="grey levels between the picture's 1st and 99th percentile; less is blank"
+    )
+
+
 class QuestionSettings(Section):
     """How questions and traces are written for pictures that come with masks alone."""
 
@@ -68,5 +109,6 @@ class DataSettings(Section):
 
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
+    clean: CleanSettings = CleanSettings()
     questions: QuestionSettings = QuestionSettings()
     work: WorkSettings = WorkSettings()

@@ -165,7 +165,7 @@ class FolderSource:
         for name, (image, masks) in pairs.items():
             names = tuple(target_name(mask, image.stem) for mask in masks if mask.stem != image.stem)
             _, modality, site, *_ = (*image.stem.split("_"), "", "")
-            yield Unit(name, max(1, len(masks)), names, modality=modality, site=site)
+            yield Unit(name, max(1, len(masks)), names, modality=modality_of(modality)[0], site=site)
         if alone:
             yield Unit("", len(alone))
 

@@ -98,7 +98,7 @@ def absent_targets(picture: LabelledImage, census: Census, share: float, seed: i
         Of the data set.
     """
     world = world_of(picture.modality, picture.site)
-    shown = {target.name for target in picture.targets}
+    shown = {target.name for target in picture.targets} | picture.set_aside  # outlined, if not fit to be asked for
     for asked in sorted(census.targets):
         words = words_of(asked.name, asked.site)
         if words is None or asked.name in shown:

@@ -6,7 +6,8 @@ it begins with.
 
 A ``SOURCE.json`` beside the two folders may state ``licence``, ``image_licences`` and ``groups`` (licence and patient
 by picture id), ``grouping_rule`` (null, or beginning with "none", where patients are unknown) and ``counts.groups``
-(how many there are, which is checked). Where it has a rule and no pattern is configured, ids are read by one of :data:`~medreasoner_monai.data.sources.patients.HABITS`.
+(how many there are, which is checked). Where it has a rule and no pattern is configured, ids are read by one of
+:data:`~medreasoner_monai.data.sources.patients.HABITS`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -57,7 +57,9 @@ def evaluate(
             " and a model."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="A U-MRG parquet file, or a folder with images/ and masks/.")],
+    data: Annotated[
+        Path, typer.Option(help="A U-MRG Parquet file, a folder with images/ and masks/, or a folder of such folders.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for samples.parquet and metrics.json; goes on where it was.")],
     segmenter: Annotated[
         list[str] | None,
@@ -80,6 +82,10 @@ def evaluate(
     abstain_under: Annotated[
         float, typer.Option(min=0, max=1, help="Least agreement of several answers, from medreasoner threshold.")
     ] = 0.0,
+    questions: Annotated[
+        Literal["rules", "name"],
+        typer.Option(help="How a folder's masks are asked for: rules (implicit, some in vain) or name."),
+    ] = "rules",
     batch: Annotated[int, typer.Option(min=1, help="Questions asked at once, and results saved at once.")] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=8, help="Longest completion.")] = 512,
     surface: Annotated[bool, typer.Option(help="Also surface Dice and Hausdorff distance of the masks.")] = True,
@@ -97,6 +103,7 @@ def evaluate(
     from medreasoner_monai.evaluation.command import Options, evaluate_to
     from medreasoner_monai.evaluation.resolve import Data, Sampling, build_answerer, segmenters
     from medreasoner_monai.reasoners.registry import ReasonerOptions
+    from medreasoner_monai.settings.data import QuestionSettings
 
     options = ReasonerOptions(
         prompt=prompt,
@@ -112,7 +119,7 @@ def evaluate(
         done = evaluate_to(
             out,
             build_answerer(reasoner, options, sampling),
-            Data.open(data),
+            Data.open(data, QuestionSettings(writer=questions)),
             chosen,
             Options(batch=batch, surface=surface, part=_part(part)),
             watch,

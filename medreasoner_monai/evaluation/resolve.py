@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from medreasoner_monai.data.cleaning import Cleaner
 from medreasoner_monai.data.rejects import Ids, Reject
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.sources.folders import folder_sources
 from medreasoner_monai.data.sources.parquet import parquet_samples
 from medreasoner_monai.data.steps import Account, Steps
+from medreasoner_monai.data.writers.absent import Census
+from medreasoner_monai.data.writers.registry import build_writer
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.evaluation.answerers import (
     Answerer,
@@ -28,10 +31,25 @@ from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.reasoners.protocol import sampler
 from medreasoner_monai.reasoners.registry import ReasonerOptions, build, kind_of
 from medreasoner_monai.segmenters.registry import Choice
-from medreasoner_monai.settings.data import FolderSettings
+from medreasoner_monai.settings.data import CleanSettings, QuestionSettings
+from medreasoner_monai.settings.sources import FolderSettings
 
 BLANK = "blank-image:"
 _YARDSTICKS: dict[str, Answerer] = {answerer.name: answerer for answerer in (Truth(), CentreBox())}
+
+
+_AS_IT_IS = CleanSettings(
+    min_pixels=None,
+    min_share=None,
+    max_share=None,
+    max_border=None,
+    min_largest=None,
+    max_overlap=None,
+    model_side=None,
+    min_contrast=None,
+    min_range=None,
+)
+"""What is evaluated is not chosen by how hard it is."""
 
 
 @dataclass
@@ -41,11 +59,17 @@ class Data:
     path: Path
     digest: str
     total: int
+    questions: QuestionSettings = field(default_factory=QuestionSettings)
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
-    def open(cls, path: Path) -> Data:
-        """A parquet file in the U-MRG schema, or a folder with ``images`` and ``masks``.
+    def open(cls, path: Path, questions: QuestionSettings | None = None) -> Data:
+        """A Parquet file in the U-MRG schema, a folder with ``images`` and ``masks``, or a folder of such folders.
+
+        Parameters
+        ----------
+        questions:
+            How a folder's masks are asked for, by rule by default; a Parquet file has its own questions.
 
         Raises
         ------
@@ -53,9 +77,11 @@ class Data:
             If it is neither.
         """
         if path.is_dir():
+            asked = questions or QuestionSettings()
             found = folder_sources(FolderSettings(kind="folder", path=path))
             total = sum(unit.masks for source in found for unit in source.units())
-            return cls(path, object_digest([source.identity() for source in found]), total)
+            made = [*(source.identity() for source in found), build_writer(asked, Census()).identity()]
+            return cls(path, object_digest(made), total, asked)
         try:
             return cls(path, file_digest(path), pq.read_metadata(path).num_rows)
         except OSError as error:
@@ -76,8 +102,10 @@ class Data:
         if not self.path.is_dir():
             yield from parquet_samples(self.path)
             return
-        steps, ids = Steps(), Ids()
-        for source in folder_sources(FolderSettings(kind="folder", path=self.path)):
+        sources = folder_sources(FolderSettings(kind="folder", path=self.path))
+        census = Census.of(unit for source in sources for unit in source.units())
+        steps, ids = Steps(build_writer(self.questions, census), Cleaner(_AS_IT_IS)), Ids()
+        for source in sources:
             for unit in source.units():
                 for made in steps.run(source, unit, Account()):
                     if isinstance(made, Reject):

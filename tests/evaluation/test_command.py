@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from medreasoner_monai.cli.app import app
@@ -23,7 +24,7 @@ from medreasoner_monai.evaluation.answerers import CentreBox, Truth
 from medreasoner_monai.evaluation.command import Finished, Options, evaluate_to, read_evaluation
 from medreasoner_monai.evaluation.comparison import losses, paired_differences
 from medreasoner_monai.evaluation.metrics import summarise
-from medreasoner_monai.evaluation.records import ABOUT
+from medreasoner_monai.evaluation.records import ABOUT, read_records
 from medreasoner_monai.evaluation.resolve import Data, build_answerer, segmenters
 from medreasoner_monai.pipeline.progress import NoProgress
 from medreasoner_monai.report.leaderboard import boards, write_leaderboard
@@ -227,3 +228,22 @@ def test_a_segmenter_is_named_with_its_options() -> None:
     assert list(segmenters(["ellipse", "again=ellipse"])) == ["ellipse", "again"]
     with pytest.raises(InputError, match="LABEL=NAME"):
         segmenters(["=ellipse"])
+
+
+def test_a_folder_of_sets_is_asked_by_rule_and_partly_in_vain(tmp_path: Path) -> None:
+    for name, modality, site, target in (("a", "CT", "abdomen", "liver"), ("b", "fundus", "retinal", "vessel")):
+        for kind in ("images", "masks"):
+            (tmp_path / "sets" / name / kind).mkdir(parents=True)
+        for number in range(12):
+            one = sample(number)
+            stem = f"{name}-{number}_{modality}_{site}"
+            Image.fromarray(one.image).save(tmp_path / "sets" / name / "images" / f"{stem}.png")
+            Image.fromarray(one.mask).save(tmp_path / "sets" / name / "masks" / f"{stem}_{target}.png")
+    given = ["--data", str(tmp_path / "sets"), "--segmenter", "box", "--out", str(tmp_path / "out")]
+    said = CliRunner().invoke(app, ["evaluate", "--reasoner", "truth", *given])
+    assert said.exit_code == 0, said.output
+    records = read_records(tmp_path / "out" / "samples.parquet")
+    present = [r for r in records if r.present]
+    assert len(present) == 24 and {r.category for r in present} == {"liver", "vessel"}
+    assert len(records) > 24, "some are asked for in pictures of the other kind"
+    assert not any(r.category in r.question.lower() for r in records)

@@ -5,14 +5,13 @@ image's exact name, and then each of its values above 0 is a target. A mask is t
 it begins with.
 
 A ``SOURCE.json`` beside the two folders may state ``licence``, ``image_licences`` and ``groups`` (licence and patient
-by picture id), ``grouping_rule`` (null, or beginning with "none", where patients are unknown) and ``counts.groups`` (how
-many there are, which is checked). Where it has a rule and no pattern is configured, ids are read by
-one of :data:`~medreasoner_monai.data.sources.patients.HABITS`.
+by picture id), ``grouping_rule`` (null, or beginning with "none", where patients are unknown) and ``counts.groups``
+(how many there are, which is checked). Where it has a rule and no pattern is configured, ids are read by one of
+:data:`~medreasoner_monai.data.sources.patients.HABITS`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ from medreasoner_monai.data.labelled import LabelledImage, Target
 from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import SourceRef
-from medreasoner_monai.data.sources.licences import licence_of
+from medreasoner_monai.data.sources.licences import about, licence_of
 from medreasoner_monai.data.sources.modality import modality_of
 from medreasoner_monai.data.sources.patients import Patients, habit
 from medreasoner_monai.data.sources.protocol import Unit
@@ -79,7 +78,7 @@ class FolderSource:
         """Licence, and of how many pictures the patient is unknown."""
         pairs, _ = self._found
         unknown = self._unknown
-        said = f"{self.name}: {licence_of(self.settings, self.settings.path, self._about)}"
+        said = f"{self.name}: {self._licence}"
         if unknown:
             said += f"; patient unknown for {unknown} of {len(pairs)} pictures, each then a group of its own"
         if too_many := self._too_many(unknown):
@@ -87,12 +86,12 @@ class FolderSource:
         return said + "."
 
     @cached_property
-    def _about(self) -> dict[str, Any]:
-        try:
-            about = json.loads((self.settings.path / "SOURCE.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return about if isinstance(about, dict) else {}
+    def _about(self) -> Mapping[str, Any]:
+        return about(self.settings.path)
+
+    @cached_property
+    def _licence(self) -> str:
+        return licence_of(self.settings, self.settings.path)
 
     @cached_property
     def _found(self) -> tuple[dict[str, tuple[Path, list[Path]]], list[Path]]:
@@ -209,7 +208,7 @@ class FolderSource:
         modality, sequence = modality_of(parts[1] if named else self.settings.modality)
         licences = self._about.get("image_licences")
         own = licences.get(parts[0]) if isinstance(licences, dict) else None
-        licence = str(own or licence_of(self.settings, self.settings.path, self._about))
+        licence = str(own or self._licence)
         return LabelledImage(
             id=path.stem,
             image=image,

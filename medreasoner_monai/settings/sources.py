@@ -134,12 +134,42 @@ class NiftiSettings(PatientSettings):
     )
 
 
+class OutlineSettings(PictureSettings):
+    """DICOM images with DICOM-SEG or RTSTRUCT."""
+
+    names: dict[str, str] = Field(
+        {},
+        description=(
+            "segment labels and ROI names (with * and ?) to target names; an empty name leaves the outline out; codes, "
+            "else labels, when absent"
+        ),
+    )
+    site: str = Field("", description="as the headers state it when empty")
+    rule: str = Field("as-stored", description="rendering rule (docs/dicom-in.md)")
+    slices: SliceSettings = SliceSettings()
+    complete: bool = Field(
+        False, description="every outlined structure is outlined on each slice that shows it: others are absent"
+    )
+    pseudonym_key_env: str = Field(
+        "", description="environment variable with a secret that patients' pseudonyms are keyed by; unkeyed when empty"
+    )
+
+
+class DicomSettings(OutlineSettings):
+    """A folder tree of DICOM files: any mix of studies, known by content."""
+
+    kind: Literal["dicom"]
+    path: Path
+
+
 SOURCES: dict[str, type[Section]] = {
     "phantoms": PhantomSettings,
     "parquet": ParquetSettings,
     "folder": FolderSettings,
     "nifti": NiftiSettings,
+    "dicom": DicomSettings,
 }
 SourceSettings = Annotated[
-    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings, Field(discriminator="kind")
+    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings | DicomSettings,
+    Field(discriminator="kind"),
 ]

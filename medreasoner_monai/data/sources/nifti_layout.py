@@ -106,7 +106,7 @@ def _pair(root: Path, image: str, labels: str) -> Case:
     for path in paths:
         if not path.exists():
             raise InputError(f"{root}: pairs names {path.relative_to(root)}, which is not there")
-    return Case(stem_of(paths[0]) or paths[0].stem, *paths)
+    return Case(stem_of(paths[0]) or paths[0].stem, paths[0], paths[1])
 
 
 def inside(root: Path, name: str) -> Path:
@@ -171,6 +171,7 @@ def read_about(root: Path) -> About:
 
 def _labels(stated: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
+    values: tuple[int, ...]
     for key, value in stated.items():
         if key.lstrip("-").isdigit():  # MSD: value to name
             name, values = str(value), (int(key),)

@@ -21,6 +21,7 @@ from medreasoner_monai.dicom.view import Orientation, View
 from medreasoner_monai.errors import InputError
 
 _UNREADABLE = (ImageFileError, HeaderDataError, ImageDataError, OSError, EOFError, ValueError, KeyError, zlib.error)
+_NIB: Any = nib  # parts of it have no types
 _MOST_BYTES = 8 << 30
 _TO_MM = {"meter": 1000.0, "micron": 1e-3}
 _SKEWED = 1e-2
@@ -56,7 +57,7 @@ class Volume:
     @cached_property
     def axis_of(self) -> dict[str, int]:
         """The voxel axis across each plane. Each axis is across one plane, however oblique the volume lies."""
-        found = nib.orientations.io_orientation(self.affine)[:, 0]
+        found = _NIB.io_orientation(self.affine)[:, 0]
         return {PLANES[int(across)]: axis for axis, across in enumerate(found)}
 
     @cached_property
@@ -81,7 +82,7 @@ class Volume:
         directions = self.affine[:3, :3] / self.spacing
         normal = np.cross(directions[:, columns], directions[:, rows])
         step = abs(float(normal @ self.affine[:3, self.axis_of[plane]]))
-        return np.arange(self.stored.shape[self.axis_of[plane]]) * step
+        return np.arange(self.stored.shape[self.axis_of[plane]], dtype=np.float64) * step
 
     def pixel(self, plane: str) -> Spacing:
         """Millimetres from row to row and from column to column of the canonical view."""
@@ -117,8 +118,8 @@ def read_volume(path: Path, channel: int | None) -> Volume:
         If it cannot be read, is too large, has other axes, or says nothing certain about how it lies in the patient.
     """
     try:
-        image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
+        image: Any = _NIB.load(path)
+        if not isinstance(image, _NIB.Nifti1Image | _NIB.Nifti2Image):
             raise InputError(f"{path.name} is not a NIfTI image")
         size = int(np.prod([int(n) for n in image.shape], dtype=object)) * image.get_data_dtype().itemsize
         if size > _MOST_BYTES:
@@ -155,7 +156,7 @@ def _affine(image: Any, name: str) -> NDArray[np.float64]:
             "unknown; set the code after checking the orientation"
         )
     if s_code and q_code and _usable(sform) and _usable(qform):
-        letters = ["".join(nib.aff2axcodes(a)) for a in (sform, qform)]
+        letters = ["".join(_NIB.aff2axcodes(a)) for a in (sform, qform)]
         if letters[0] != letters[1]:
             raise InputError(
                 f"{name}: its sform and qform contradict each other ({letters[0]} and {letters[1]}); keep the right one"

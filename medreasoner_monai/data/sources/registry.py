@@ -16,6 +16,7 @@ KINDS: Mapping[str, str] = {
     "parquet": "parquet:ParquetSource",
     "folder": "folders:folder_sources",
     "nifti": "nifti:NiftiSource",
+    "dicom": "dicom_folder:DicomSource",
 }
 """Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
 

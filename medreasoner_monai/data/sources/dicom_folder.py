@@ -100,12 +100,13 @@ class DicomSource:
 def _read(path: Path) -> Dataset:
     """A structure set, or a segmentation whose frames stay in the file until they are looked at."""
     try:
-        header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Modality"])
+        header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Modality", "Rows", "Columns"])
         if str(header.Modality) == "RTSTRUCT":
             return dcmread(path, force=True)
         import highdicom as hd
 
-        return hd.seg.segread(path, lazy_frame_retrieval=True)
+        # highdicom 0.28 cannot fetch single frames of bits that do not begin at a byte.
+        return hd.seg.segread(path, lazy_frame_retrieval=header.Rows * header.Columns % 8 == 0)
     except Exception as error:  # pydicom and highdicom raise many kinds on damaged files
         raise DicomError(f"cannot be read ({type(error).__name__}: {str(error)[:120]}); export it again") from error
 

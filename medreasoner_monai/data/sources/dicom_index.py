@@ -82,12 +82,12 @@ def index(root: Path) -> Index:
             out.lost.append(Reject(place, f"a damaged DICOM file ({type(error).__name__}); export it again", masks=0))
     if not images and not made and not out.lost:
         raise InputError(f"{root}: no DICOM file found; give a folder with images and SEG or RTSTRUCT")
-    for file, header in made:
-        uid, why = target_series(header, images, frames)
-        if uid is None:
+    for file, described in made:
+        target, why = target_series(described, images, frames)
+        if target is None:
             out.lost.append(Reject(file.path, why, masks=file.masks))
         else:
-            out.made.setdefault(uid, []).append(file)
+            out.made.setdefault(target, []).append(file)
     out.images = {uid: images[uid] for uid in sorted(out.made)}
     out.plain = len(images) - len(out.images)
     return out

@@ -73,7 +73,7 @@ class Places:
         """Unit vectors along a stored row, down a stored column, and across the slices."""
         axes = self.series.planes[0].axes
         assert axes is not None
-        return axes[:3], axes[3:], np.cross(axes[:3], axes[3:])
+        return axes[:3], axes[3:], np.asarray(np.cross(axes[:3], axes[3:]), dtype=np.float64)
 
     @cached_property
     def spacing(self) -> tuple[float, float]:

@@ -162,14 +162,46 @@ class DicomSettings(OutlineSettings):
     path: Path
 
 
+class MappedSettings(PatientSettings):
+    """Pictures and masks under any names, listed in a CSV or YAML file."""
+
+    kind: Literal["mapped"]
+    path: Path = Field(description="the folder that the names in the mapping are within")
+    mapping: Path = Field(description="CSV or YAML; its columns are in docs/data-sources.md")
+    modality: str = Field("", description="of rows that state none")
+    site: str = Field("", description="of rows that state none")
+    complete: bool = Field(False, description="every target of the mapping is outlined wherever it is visible")
+
+
+class CocoSettings(PatientSettings):
+    """Pictures with annotations in COCO's JSON."""
+
+    kind: Literal["coco"]
+    annotations: Path
+    images: Path | None = Field(None, description="folder of the pictures; that of the annotations when absent")
+    patient_key: str = Field("", description="entry of an image in the JSON that names its patient")
+    several: Literal["merge", "apart", "reject"] = Field(
+        "merge",
+        description=(
+            "annotations of one category in one picture: one mask of all; a picture for each; set aside as ambiguous"
+        ),
+    )
+    crowd: Literal["reject", "keep"] = Field("reject", description="annotations of groups (iscrowd)")
+    modality: str = ""
+    site: str = ""
+    complete: bool = Field(False, description="every category is outlined wherever it is visible")
+
+
 SOURCES: dict[str, type[Section]] = {
     "phantoms": PhantomSettings,
     "parquet": ParquetSettings,
     "folder": FolderSettings,
     "nifti": NiftiSettings,
     "dicom": DicomSettings,
+    "mapped": MappedSettings,
+    "coco": CocoSettings,
 }
 SourceSettings = Annotated[
-    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings | DicomSettings,
+    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings | DicomSettings | MappedSettings | CocoSettings,
     Field(discriminator="kind"),
 ]

@@ -12,28 +12,27 @@ by picture id), ``grouping_rule`` (null, or beginning with "none", where patient
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.data.labelled import LabelledImage, Target
-from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
+from medreasoner_monai.data.pictures import read_image, read_labels
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import SourceRef
 from medreasoner_monai.data.sources.licences import about, licence_of
 from medreasoner_monai.data.sources.modality import modality_of
 from medreasoner_monai.data.sources.patients import Patients, habit
 from medreasoner_monai.data.sources.protocol import Unit
+from medreasoner_monai.data.sources.reading import read_picture
 from medreasoner_monai.errors import InputError, nearest
 from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.settings.sources import FolderSettings
-
-T = TypeVar("T", bound=np.generic)
 
 
 def folder_sources(settings: FolderSettings) -> list[FolderSource]:
@@ -174,7 +173,7 @@ class FolderSource:
             return
         image_path, mask_paths = pairs[unit.key]
         try:
-            image = _read(image_path, read_image)
+            image = read_picture(image_path, read_image)
         except InputError as error:
             yield Reject(image_path.name, str(error), masks=len(mask_paths))
             return
@@ -239,15 +238,8 @@ def _pairs(folder: Path) -> tuple[list[tuple[Path, list[Path]]], list[Path]]:
     return [(image, found[image.stem]) for image in images], alone
 
 
-def _read(path: Path, read: Callable[[bytes], NDArray[T]]) -> NDArray[T]:
-    try:
-        return read(path.read_bytes())
-    except UNREADABLE as error:
-        raise InputError(f"{path.name} is not a readable picture ({error})") from None
-
-
 def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str, NDArray[np.bool_]]]:
-    values = _read(path, read_labels)
+    values = read_picture(path, read_labels)
     if path.stem != stem:
         mask = values > 0
         name = " ".join(path.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medreasoner_monai.data.sources.reading import inside
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.settings.sources import NiftiSettings
 
@@ -107,20 +108,6 @@ def _pair(root: Path, image: str, labels: str) -> Case:
         if not path.exists():
             raise InputError(f"{root}: pairs names {path.relative_to(root)}, which is not there")
     return Case(stem_of(paths[0]) or paths[0].stem, paths[0], paths[1])
-
-
-def inside(root: Path, name: str) -> Path:
-    """A path within a folder, by a name from a file or a config.
-
-    Raises
-    ------
-    InputError
-        If it leads out of the folder, through a link too.
-    """
-    path = root / name
-    if not name or Path(name).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"the name {name!r} leads out of the folder {root.name}; use a path within it")
-    return path
 
 
 def _matched(images: Path, labels: Path, channel: int) -> tuple[list[Case], list[Path]]:

@@ -17,6 +17,8 @@ KINDS: Mapping[str, str] = {
     "folder": "folders:folder_sources",
     "nifti": "nifti:NiftiSource",
     "dicom": "dicom_folder:DicomSource",
+    "mapped": "mapped:MappedSource",
+    "coco": "coco:CocoSource",
 }
 """Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
 

@@ -30,9 +30,9 @@ STAGE = Stage(
     version=3,
     code=(
         *("data.assemble", "data.steps", "data.workers", "data.sources.registry"),
-        *("data.sources.phantoms", "data.sources.parquet", "data.sources.folders"),
+        *("data.sources.phantoms", "data.sources.parquet", "data.sources.folders", "data.sources.nifti"),
     ),
-    libraries=("numpy", "pillow", "pyarrow", "opencv-python-headless"),
+    libraries=("numpy", "pillow", "pyarrow", "opencv-python-headless", "nibabel"),
 )
 
 

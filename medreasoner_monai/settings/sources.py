@@ -56,11 +56,19 @@ class ParquetSettings(Section):
     val_share: float = Field(0.05, gt=0, lt=0.5)
 
 
-class PatientSettings(Section):
-    """What every source of pictures has: a name, a licence, and how its patients are known."""
+class PictureSettings(Section):
+    """What every source of pictures has: a name, a licence, and which of its patients others know by another id."""
 
     name: str = Field("", description="the folder's or file's name when empty")
     licence: str = Field("", description="what the source itself states when empty")
+    aliases: Path | None = Field(
+        None, description="CSV with the columns source, patient and group: one patient under several ids"
+    )
+
+
+class PatientSettings(PictureSettings):
+    """Sources whose pictures have ids that may name the patient."""
+
     patient: Pattern | None = Field(
         None,
         description=(
@@ -70,9 +78,6 @@ class PatientSettings(Section):
     )
     patient_table: Path | None = Field(
         None, description="CSV with the columns id and patient (and source, where it is about several)"
-    )
-    aliases: Path | None = Field(
-        None, description="CSV with the columns source, patient and group: one patient under several ids"
     )
 
 
@@ -91,9 +96,112 @@ class FolderSettings(PatientSettings):
     site: str = Field("", description="of pictures whose names state none")
 
 
+class SliceSettings(Section):
+    """Which slices of a volume become pictures. A slice that is taken shows all of its targets."""
+
+    take: Literal["largest", "spaced", "all"] = Field(
+        "largest",
+        description=(
+            "for each target: the slice with most of it; that one and others `every_mm` apart; all that show enough"
+        ),
+    )
+    every_mm: float = Field(10, gt=0, description="distance along the volume, for `spaced`")
+    min_area_mm2: float = Field(20, ge=0, description="a target for whose sake a slice is taken has at least this area")
+
+
+class NiftiSettings(PatientSettings):
+    """NIfTI volumes with label maps. The layout is recognised: see docs/data-sources.md."""
+
+    kind: Literal["nifti"]
+    path: Path
+    pairs: dict[str, str] = Field(
+        {}, description="image to label map (or folder of masks), within `path`; all that is found when empty"
+    )
+    labels: dict[int, str] = Field({}, description="names of label values; those of dataset.json when empty")
+    modality: str = Field("", description="such as CT or MRI-T2; as dataset.json states it when empty")
+    site: str = ""
+    channel: int = Field(0, ge=0, description="of images with several, from 0")
+    planes: tuple[Literal["acquired", "axial", "coronal", "sagittal"], ...] = Field(
+        ("acquired",), min_length=1, description="acquired: across the axis with the largest spacing"
+    )
+    max_anisotropy: float = Field(
+        3, ge=1, description="a plane whose pixels are longer than this times their width is not taken"
+    )
+    slices: SliceSettings = SliceSettings()
+    rule: str = Field("as-stored", description="rendering rule, as for DICOM (docs/dicom-in.md)")
+    complete: bool = Field(
+        True, description="every named label is outlined wherever it is visible, so that others are known to be absent"
+    )
+
+
+class OutlineSettings(PictureSettings):
+    """DICOM images with DICOM-SEG or RTSTRUCT."""
+
+    names: dict[str, str] = Field(
+        {},
+        description=(
+            "segment labels and ROI names (with * and ?) to target names; an empty name leaves the outline out; codes, "
+            "else labels, when absent"
+        ),
+    )
+    site: str = Field("", description="as the headers state it when empty")
+    rule: str = Field("as-stored", description="rendering rule (docs/dicom-in.md)")
+    slices: SliceSettings = SliceSettings()
+    complete: bool = Field(
+        False, description="every outlined structure is outlined on each slice that shows it: others are absent"
+    )
+    pseudonym_key_env: str = Field(
+        "", description="environment variable with a secret that patients' pseudonyms are keyed by; unkeyed when empty"
+    )
+
+
+class DicomSettings(OutlineSettings):
+    """A folder tree of DICOM files: any mix of studies, known by content."""
+
+    kind: Literal["dicom"]
+    path: Path
+
+
+class MappedSettings(PatientSettings):
+    """Pictures and masks under any names, listed in a CSV or YAML file."""
+
+    kind: Literal["mapped"]
+    path: Path = Field(description="the folder that the names in the mapping are within")
+    mapping: Path = Field(description="CSV or YAML; its columns are in docs/data-sources.md")
+    modality: str = Field("", description="of rows that state none")
+    site: str = Field("", description="of rows that state none")
+    complete: bool = Field(False, description="every target of the mapping is outlined wherever it is visible")
+
+
+class CocoSettings(PatientSettings):
+    """Pictures with annotations in COCO's JSON."""
+
+    kind: Literal["coco"]
+    annotations: Path
+    images: Path | None = Field(None, description="folder of the pictures; that of the annotations when absent")
+    patient_key: str = Field("", description="entry of an image in the JSON that names its patient")
+    several: Literal["merge", "apart", "reject"] = Field(
+        "merge",
+        description=(
+            "annotations of one category in one picture: one mask of all; a picture for each; set aside as ambiguous"
+        ),
+    )
+    crowd: Literal["reject", "keep"] = Field("reject", description="annotations of groups (iscrowd)")
+    modality: str = ""
+    site: str = ""
+    complete: bool = Field(False, description="every category is outlined wherever it is visible")
+
+
 SOURCES: dict[str, type[Section]] = {
     "phantoms": PhantomSettings,
     "parquet": ParquetSettings,
     "folder": FolderSettings,
+    "nifti": NiftiSettings,
+    "dicom": DicomSettings,
+    "mapped": MappedSettings,
+    "coco": CocoSettings,
 }
-SourceSettings = Annotated[PhantomSettings | ParquetSettings | FolderSettings, Field(discriminator="kind")]
+SourceSettings = Annotated[
+    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings | DicomSettings | MappedSettings | CocoSettings,
+    Field(discriminator="kind"),
+]

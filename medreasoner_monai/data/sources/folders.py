@@ -12,29 +12,27 @@ by picture id), ``grouping_rule`` (null, or beginning with "none", where patient
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.data.labelled import LabelledImage, Target
-from medreasoner_monai.data.pictures import UNREADABLE, read_image, read_labels
+from medreasoner_monai.data.pictures import read_image, read_labels
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import SourceRef
-from medreasoner_monai.data.sources.licences import licence_of
+from medreasoner_monai.data.sources.licences import about, licence_of
 from medreasoner_monai.data.sources.modality import modality_of
 from medreasoner_monai.data.sources.patients import Patients, habit
 from medreasoner_monai.data.sources.protocol import Unit
+from medreasoner_monai.data.sources.reading import read_picture
 from medreasoner_monai.errors import InputError, nearest
 from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.settings.sources import FolderSettings
-
-T = TypeVar("T", bound=np.generic)
 
 
 def folder_sources(settings: FolderSettings) -> list[FolderSource]:
@@ -79,7 +77,7 @@ class FolderSource:
         """Licence, and of how many pictures the patient is unknown."""
         pairs, _ = self._found
         unknown = self._unknown
-        said = f"{self.name}: {licence_of(self.settings, self.settings.path, self._about)}"
+        said = f"{self.name}: {self._licence}"
         if unknown:
             said += f"; patient unknown for {unknown} of {len(pairs)} pictures, each then a group of its own"
         if too_many := self._too_many(unknown):
@@ -87,12 +85,12 @@ class FolderSource:
         return said + "."
 
     @cached_property
-    def _about(self) -> dict[str, Any]:
-        try:
-            about = json.loads((self.settings.path / "SOURCE.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return about if isinstance(about, dict) else {}
+    def _about(self) -> Mapping[str, Any]:
+        return about(self.settings.path)
+
+    @cached_property
+    def _licence(self) -> str:
+        return licence_of(self.settings, self.settings.path)
 
     @cached_property
     def _found(self) -> tuple[dict[str, tuple[Path, list[Path]]], list[Path]]:
@@ -177,7 +175,7 @@ class FolderSource:
             return
         image_path, mask_paths = pairs[unit.key]
         try:
-            image = _read(image_path, read_image)
+            image = read_picture(image_path, read_image)
         except InputError as error:
             yield Reject(image_path.name, str(error), masks=len(mask_paths))
             return
@@ -211,7 +209,7 @@ class FolderSource:
         modality, sequence = modality_of(parts[1] if named else self.settings.modality)
         licences = self._about.get("image_licences")
         own = licences.get(parts[0]) if isinstance(licences, dict) else None
-        licence = str(own or licence_of(self.settings, self.settings.path, self._about))
+        licence = str(own or self._licence)
         return LabelledImage(
             id=path.stem,
             image=image,
@@ -247,15 +245,8 @@ def target_name(mask: Path, stem: str) -> str:
     return " ".join(mask.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
 
 
-def _read(path: Path, read: Callable[[bytes], NDArray[T]]) -> NDArray[T]:
-    try:
-        return read(path.read_bytes())
-    except UNREADABLE as error:
-        raise InputError(f"{path.name} is not a readable picture ({error})") from None
-
-
 def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str, NDArray[np.bool_]]]:
-    values = _read(path, read_labels)
+    values = read_picture(path, read_labels)
     if path.stem != stem:
         mask = values > 0
         return [(target_name(path, stem), mask)] if mask.any() else []

@@ -15,6 +15,10 @@ KINDS: Mapping[str, str] = {
     "phantoms": "phantoms:PhantomSource",
     "parquet": "parquet:ParquetSource",
     "folder": "folders:folder_sources",
+    "nifti": "nifti:NiftiSource",
+    "dicom": "dicom_folder:DicomSource",
+    "mapped": "mapped:MappedSource",
+    "coco": "coco:CocoSource",
 }
 """Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
 

@@ -88,7 +88,7 @@ TAXONOMY: dict[str, Category] = _loaded.built.categories
 """Concepts by name. :func:`use` changes it in place."""
 SUPER_CATEGORIES: tuple[str, ...] = _loaded.built.super_categories
 LESION_WORDS: tuple[str, ...] = _loaded.built.lesion_words
-"""Last words of names that mean a lesion, in a category of the taxonomy or not; lower case."""
+"""Last words of names that mean a lesion, in a category of the taxonomy or not; lower case. As at import."""
 
 
 def use(path: Path | None) -> None:
@@ -110,6 +110,11 @@ def use(path: Path | None) -> None:
 def generation() -> int:
     """A number that changes whenever :func:`use` changes the taxonomy, for what is derived from it and kept."""
     return _loaded.number
+
+
+def lesion_words() -> tuple[str, ...]:
+    """:data:`LESION_WORDS` of the taxonomy in use."""
+    return _loaded.built.lesion_words
 
 
 def digest(over: Path | None) -> str:
@@ -236,6 +241,6 @@ def codes_for(name: str) -> Codes:
     if known := TAXONOMY.get(label) or resolve(label):
         return known.codes
     words = label.split()
-    if words and (words[-1] in LESION_WORDS or words[-1].removesuffix("s") in LESION_WORDS):
+    if words and {words[-1], words[-1].removesuffix("s")} & set(lesion_words()):
         return Codes(label, ABNORMAL_STRUCTURE, LESION)
     return replace(GENERIC, label=label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from medreasoner_monai.task.taxonomy_model import Code
 
@@ -37,6 +38,7 @@ def sctid_is_valid(value: str) -> bool:
     return total == 0
 
 
+@cache
 def code_of(text: str) -> Code | str:
     """The code that a text writes, or what is wrong with it.
 

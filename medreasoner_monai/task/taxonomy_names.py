@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-_BRITISH = (("tumour", "tumor"), ("oedema", "edema"), ("haem", "hem"), ("oesophag", "esophag"), ("grey", "gray"))
+_BRITISH = {"tumour": "tumor", "oedema": "edema", "haem": "hem", "oesophag": "esophag", "grey": "gray"}
+_ANY_BRITISH = re.compile("|".join(_BRITISH))
+_JOINTS = str.maketrans({"-": " ", "/": " ", ",": " ", "'": None, "’": None})
 _PLURALS = (("ae", "a"), ("ies", "y"), ("i", "us"), ("ses", "sis"), ("es", ""), ("s", ""))
 
 
@@ -18,16 +21,14 @@ def plain(name: str) -> str:
     return " ".join(name.replace("+", " ").replace("_", " ").split()).lower()
 
 
+@lru_cache(maxsize=4096)
 def folded(name: str) -> str:
     """What two spellings of one name have in common: hyphens, apostrophes and British spellings do not count.
 
     >>> folded("Barrett's oesophagus") == folded("barretts+esophagus")
     True
     """
-    text = re.sub(r"[-/,]", " ", plain(name).replace("'", "").replace("’", ""))
-    for british, american in _BRITISH:
-        text = re.sub(rf"\b{british}" if british == "oesophag" else british, american, text)
-    return " ".join(text.split())
+    return " ".join(_ANY_BRITISH.sub(lambda m: _BRITISH[m[0]], plain(name).translate(_JOINTS)).split())
 
 
 def variants(name: str) -> Iterator[str]:
@@ -43,8 +44,7 @@ def variants(name: str) -> Iterator[str]:
     words = whole.split()
     if len(words) > 1 and words[-1] in ("left", "right"):
         spellings.append(" ".join([words[-1], *words[:-1]]))
-    for spelling in spellings:
-        yield spelling
+    yield from spellings
     for spelling in spellings:
         for plural, singular in _PLURALS:
             if spelling.endswith(plural) and len(spelling) > len(plural) + 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.rejects import Reject
@@ -12,6 +13,7 @@ from medreasoner_monai.data.writers.by_name import NameWriter
 from medreasoner_monai.data.writers.protocol import Writer
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.settings.data import DataSettings
+from medreasoner_monai.task import taxonomy
 
 
 @dataclass
@@ -45,18 +47,22 @@ class Steps:
     """The steps between a source and the data set, in order. Sent to workers, so it can be pickled."""
 
     writer: Writer = field(default_factory=NameWriter)
+    taxonomy: Path | None = None
 
     @classmethod
     def of(cls, settings: DataSettings) -> Steps:
         """As a config has them."""
-        return cls(NameWriter())
+        return cls(NameWriter(), taxonomy=settings.taxonomy or taxonomy.from_environment())
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, besides the sources."""
-        return {"writer": self.writer.identity()}
+        own = {} if self.taxonomy is None else {"taxonomy": taxonomy.digest(self.taxonomy)}
+        return {"writer": self.writer.identity(), **own}
 
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
+        if self.taxonomy is not None:
+            taxonomy.use(self.taxonomy)
         for item in source.read(unit):
             for made in self._item(item, account):
                 if isinstance(made, Reject):

@@ -87,3 +87,6 @@ class DataSettings(Section):
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
     questions: QuestionSettings = QuestionSettings()
+    taxonomy: Path | None = Field(
+        None, description="a YAML of your own concepts, laid over the shipped ones (see docs/taxonomy.md)"
+    )

@@ -83,7 +83,12 @@ def _load(over: Path | None, number: int) -> _Loaded:
     return _Loaded(built, over, number, index, labels)
 
 
-_loaded = _load(Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None, 0)
+def from_environment() -> Path | None:
+    """The file that ``MEDREASONER_TAXONOMY`` names, or None."""
+    return Path(named) if (named := os.environ.get(VARIABLE)) else None
+
+
+_loaded = _load(from_environment(), 0)
 TAXONOMY: dict[str, Category] = _loaded.built.categories
 """Concepts by name. :func:`use` changes it in place."""
 SUPER_CATEGORIES: tuple[str, ...] = _loaded.built.super_categories
@@ -117,12 +122,18 @@ def lesion_words() -> tuple[str, ...]:
     return _loaded.built.lesion_words
 
 
-def digest(over: Path | None) -> str:
-    """sha256 of the shipped file and the one over it: what a data set that is made with them depends on."""
-    total = hashlib.sha256(SHIPPED.read_bytes())
-    if over is not None:
-        total.update(over.read_bytes())
-    return total.hexdigest()
+def digest(over: Path) -> str:
+    """sha256 of what another file over the shipped one says, comments and order of fields aside.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be opened or holds mistakes.
+    """
+    built = _load(over, 0).built
+    return hashlib.sha256(
+        repr((built.categories, built.lesion_words, built.modalities, built.sites)).encode()
+    ).hexdigest()
 
 
 def resolve(name: str, source: str = "", site: str = "") -> Category | None:

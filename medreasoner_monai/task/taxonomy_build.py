@@ -51,8 +51,8 @@ def build(documents: Iterable[Document]) -> Built:
     for document in documents:
         good, wrong = entries(document)
         problems += wrong
-        for name, entry in good.items():
-            raw[name] = layered(raw[name], entry) if name in raw else entry
+        for name, given in good.items():
+            raw[name] = layered(raw[name], given) if name in raw else given
             said[name] = document
         supers += _texts(document, "super_categories", problems)
         lesions += _texts(document, "lesion_words", problems)
@@ -139,7 +139,8 @@ class _Family:
 
     def members(self, name: str, entry: Entry) -> Iterator[Category]:
         """The concepts of an entry: itself, or each of its family, and their sides."""
-        for key, text in (entry.each or {"": entry.code}).items():
+        codes: dict[str, str | None] = {**entry.each} or {"": entry.code}
+        for key, text in codes.items():
             member = self._member(name.replace("{}", key), key, text, entry)
             yield member
             if entry.sides:

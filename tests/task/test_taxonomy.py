@@ -151,6 +151,90 @@ def test_what_sources_write_is_resolved(name: str, source: str, site: str, conce
     assert found is not None and found.name == concept
 
 
+PAIRED = [
+    "kidney",
+    "adrenal_gland",
+    "lung_upper_lobe",
+    "lung_lower_lobe",
+    "kidney_cyst",
+    "subclavian_artery",
+    "common_carotid_artery",
+    "brachiocephalic_vein",
+    "iliac_artery",
+    "iliac_vena",
+    "humerus",
+    "scapula",
+    "clavicula",
+    "femur",
+    "hip",
+    "gluteus_maximus",
+    "gluteus_medius",
+    "gluteus_minimus",
+    "autochthon",
+    "iliopsoas",
+]
+SINGLE = [
+    "spleen",
+    "gallbladder",
+    "liver",
+    "stomach",
+    "pancreas",
+    "lung_middle_lobe_right",
+    "esophagus",
+    "trachea",
+    "thyroid_gland",
+    "small_bowel",
+    "duodenum",
+    "colon",
+    "urinary_bladder",
+    "prostate",
+    "sacrum",
+    "vertebrae_S1",
+    "heart",
+    "aorta",
+    "pulmonary_vein",
+    "brachiocephalic_trunk",
+    "atrial_appendage_left",
+    "superior_vena_cava",
+    "inferior_vena_cava",
+    "portal_vein_and_splenic_vein",
+    "spinal_cord",
+    "brain",
+    "skull",
+    "sternum",
+    "costal_cartilages",
+]
+
+
+def test_the_classes_of_totalsegmentator_are_known_each_as_one_concept_with_its_side() -> None:
+    """All 117 of its task ``total``, version 2."""
+    spines = [f"vertebrae_{part}{n}" for part, last in (("C", 7), ("T", 12), ("L", 5)) for n in range(1, last + 1)]
+    sided = {f"{name}_{side}": side for name in PAIRED for side in ("left", "right")}
+    sided |= {f"rib_{side}_{n}": side for side in ("left", "right") for n in range(1, 13)}
+    labels = [*SINGLE, *spines, *sided]
+    found = {label: resolve(label, "totalsegmentator") for label in labels}
+    assert len(labels) == 117 and None not in found.values()
+    assert len({c.name for c in found.values() if c}) == 117
+    assert {label: c.side for label, c in found.items() if c and c.side} == sided
+
+
+def test_the_labels_of_the_decathlon_are_known() -> None:
+    known = {
+        "Task01_BrainTumour": {"edema": "brain edema", "enhancing tumour": "enhancing tumor"},
+        "Task02_Heart": {"left atrium": "left heart atrium"},
+        "Task03_Liver": {"liver": "liver", "cancer": "liver tumor"},
+        "Task04_Hippocampus": {"Anterior": "anterior hippocampus", "Posterior": "posterior hippocampus"},
+        "Task05_Prostate": {"PZ": "prostate peripheral zone", "TZ": "prostate transitional zone"},
+        "Task06_Lung": {"cancer": "lung tumor"},
+        "Task07_Pancreas": {"pancreas": "pancreas", "cancer": "pancreas tumor"},
+        "Task08_HepaticVessel": {"Vessel": "hepatic vessel", "Tumour": "liver tumor"},
+        "Task09_Spleen": {"spleen": "spleen"},
+        "Task10_Colon": {"colon cancer primaries": "colon tumor"},
+    }
+    for task, labels in known.items():
+        assert {label: getattr(resolve(label, task), "name", None) for label in labels} == labels, task
+
+
 @given(st.sampled_from(sorted(TAXONOMY)), st.sampled_from("+_ "), st.booleans())
 def test_every_concept_is_found_by_its_own_name(name: str, space: str, capital: bool) -> None:
     found = resolve((name.title() if capital else name).replace(" ", space))

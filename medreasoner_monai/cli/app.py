@@ -10,7 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
+<<<<<<< HEAD
 from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
+=======
+from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, taxonomy, train
+>>>>>>> taxonomy
 from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
@@ -28,6 +32,7 @@ ground.register(app)
 bundle.register(app)
 deidentify.register(app)
 runs.register(app)
+taxonomy.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

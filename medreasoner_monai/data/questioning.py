@@ -17,7 +17,7 @@ from medreasoner_monai.data.questions import WORDINGS, ask, ask_in_vain
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.pipeline.processes import die_with_parent
 from medreasoner_monai.task.keypoints import key_points, mask_box
-from medreasoner_monai.task.taxonomy import ABNORMAL_STRUCTURE, TAXONOMY, category
+from medreasoner_monai.task.taxonomy import TAXONOMY, category
 
 OTHER_PART, REMOVED, HEALTHY = "other part", "removed", "healthy"
 """Why a target is not in the picture: it lies in another part of the body or at another level; it was taken out; or it
@@ -63,7 +63,7 @@ def phantom_samples(
     words, so that the question alone does not tell whether there is anything to find.
     """
     first = _FIRST_SEED[split] + seed * 100_000_000
-    tally = _Tally(tuple(TAXONOMY) if categories is None else categories, absent_share)
+    tally = _Tally(tuple(WORDINGS) if categories is None else categories, absent_share)
     made = 0
     jobs = (_job(site, first + n, sites, tally, per_phantom) for n in count() for site in sites)
     with ProcessPoolExecutor(
@@ -120,7 +120,7 @@ def _kind(phantom: Phantom, name: str) -> str:
 
 
 def _lesion(name: str) -> bool:
-    return TAXONOMY[name].codes.property_category == ABNORMAL_STRUCTURE
+    return TAXONOMY[name].is_lesion
 
 
 def _absent_count(job: _Job, sites: tuple[str, ...], tally: _Tally, per_phantom: int) -> int:

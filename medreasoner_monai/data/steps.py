@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.cleaning import Cleaner
@@ -15,6 +16,7 @@ from medreasoner_monai.data.writers.protocol import Writer
 from medreasoner_monai.data.writers.registry import build_writer
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.settings.data import DataSettings
+from medreasoner_monai.task import taxonomy
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Steps:
     """The steps between a source and the data set, in order. Sent to workers, so it can be pickled."""
 
     writer: Writer = field(default_factory=NameWriter)
+<<<<<<< HEAD
     cleaner: Cleaner = field(default_factory=Cleaner)
 
     @classmethod
@@ -58,9 +61,24 @@ class Steps:
     def identity(self) -> dict[str, Any]:
         """What decides the result, besides the sources."""
         return {"clean": self.cleaner.identity(), "writer": self.writer.identity()}
+=======
+    taxonomy: Path | None = None
+
+    @classmethod
+    def of(cls, settings: DataSettings) -> Steps:
+        """As a config has them."""
+        return cls(NameWriter(), taxonomy=settings.taxonomy or taxonomy.from_environment())
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, besides the sources."""
+        own = {} if self.taxonomy is None else {"taxonomy": taxonomy.digest(self.taxonomy)}
+        return {"writer": self.writer.identity(), **own}
+>>>>>>> taxonomy
 
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
+        if self.taxonomy is not None:
+            taxonomy.use(self.taxonomy)
         for item in source.read(unit):
             for made in self._item(item, account):
                 if isinstance(made, Reject):

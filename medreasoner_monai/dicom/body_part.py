@@ -8,46 +8,55 @@ from collections.abc import Iterator
 
 from pydicom import Dataset, Sequence
 
-_EVERYTHING = ("abdomen", "chest", "brain")
+_HEAD = ("brain", "head", "eye", "mouth")
+_TRUNK = ("abdomen", "chest", "pelvis", "spine")
+_EVERYTHING = (*_HEAD, *_TRUNK, "neck", "limb", "breast", "skin")
 # Parts of the defined terms of PS3.16 Annex L and of code meanings; archives spell both in many ways and languages.
 _WORDS: dict[str, tuple[str, ...]] = {
     "WHOLEBODY": _EVERYTHING,
     "ENTIREBODY": _EVERYTHING,
-    "TRUNK": ("abdomen", "chest"),
-    "SPINE": _EVERYTHING,
-    **dict.fromkeys(("LSPINE", "LUMBARSPINE", "SSPINE", "TLSPINE"), ("abdomen",)),
-    **dict.fromkeys(("TSPINE", "THORACICSPINE"), ("chest",)),
-    **dict.fromkeys(("NECK", "CSPINE", "CERVICALSPINE"), ("chest", "brain")),
+    "TRUNK": _TRUNK,
+    "SPINE": (*_TRUNK, "neck", "brain"),
+    **dict.fromkeys(("LSPINE", "LUMBARSPINE", "SSPINE", "TLSPINE"), ("abdomen", "pelvis", "spine")),
+    **dict.fromkeys(("TSPINE", "THORACICSPINE"), ("chest", "spine")),
+    **dict.fromkeys(("CSPINE", "CERVICALSPINE"), ("chest", "brain", "neck", "spine")),
+    "NECK": ("chest", "brain", "neck", "spine"),
     **dict.fromkeys(
         (
             *("ABDOM", "PELVIS", "PELVIC", "LIVER", "KIDNEY", "SPLEEN", "STOMACH", "PANCREAS", "COLON", "BOWEL"),
             *("RENAL", "ADRENAL", "BLADDER", "PROSTATE", "UTERUS", "RECTUM", "LUMBAR", "SACR", "AORTA"),
         ),
-        ("abdomen",),
+        ("abdomen", "pelvis", "spine"),
     ),
     **dict.fromkeys(
         ("CHEST", "THORA", "TORAX", "LUNG", "HEART", "CARDIAC", "CORONARY", "MEDIASTIN", "RIB", "STERNUM", "BRONCHUS"),
-        ("chest",),
+        ("chest", "spine"),
     ),
     **dict.fromkeys(
         ("HEAD", "BRAIN", "SKULL", "CRANI", "CEREBR", "ORBIT", "SINUS", "FACE", "KOPF", "SCHADEL", "PITUITARY"),
-        ("brain",),
+        _HEAD,
     ),
+    **dict.fromkeys(("TOOTH", "TEETH", "JAW", "MANDIB"), ("mouth", "head")),
+    **dict.fromkeys(("EYE", "RETINA"), ("eye",)),
+    "BREAST": ("breast",),
+    "SKIN": ("skin",),
     **dict.fromkeys(
         (
             *("KNEE", "HAND", "FOOT", "ANKLE", "WRIST", "ELBOW", "SHOULDER", "HIP", "LEG", "ARM", "FEMUR", "TIBIA"),
             *("FIBULA", "HUMERUS", "RADIUS", "ULNA", "FINGER", "TOE", "THUMB", "CALF", "THIGH", "EXTREMITY", "LIMB"),
-            *("BREAST", "CALCANEUS", "HEEL", "PATELLA", "SCAPULA", "CLAVICLE", "TOOTH", "TEETH", "JAW"),
+            *("CALCANEUS", "HEEL", "PATELLA", "SCAPULA", "CLAVICLE"),
         ),
-        (),
+        ("limb",),
     ),
+    **dict.fromkeys(("HIP", "FEMUR"), ("limb", "pelvis")),
+    **dict.fromkeys(("SHOULDER", "SCAPULA", "CLAVICLE", "HUMERUS"), ("limb", "chest")),
 }
 _LONGEST_FIRST = sorted(_WORDS, key=len, reverse=True)
 _SLICED = frozenset({"CT", "MR", "PT"})
 
 
 def sites(header: Dataset) -> frozenset[str] | None:
-    """The sites (``abdomen``, ``chest``, ``brain``) that images of the body part may show.
+    """The sites, as the taxonomy calls them, that images of the body part may show.
 
     A CT or MR of chest or abdomen may show both: their ranges overlap in almost every patient.
 
@@ -58,7 +67,7 @@ def sites(header: Dataset) -> frozenset[str] | None:
 
     Returns
     -------
-    None where nothing is said, or nothing that is known; empty for a part of the body that has none of the sites.
+    None where nothing is said, or nothing that is known.
     """
     known: set[str] = set()
     said = False
@@ -70,7 +79,7 @@ def sites(header: Dataset) -> frozenset[str] | None:
                 known.update(_WORDS[word])
                 plain = plain.replace(word, "-")
     if str(header.get("Modality") or "") in _SLICED and known & {"abdomen", "chest"}:
-        known |= {"abdomen", "chest"}
+        known |= {"abdomen", "chest", "pelvis", "spine"}
     return frozenset(known) if said else None
 
 

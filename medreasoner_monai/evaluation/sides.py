@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.evaluation.rates import rate
 from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.task.taxonomy import TAXONOMY
 
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}
@@ -28,16 +29,24 @@ OFF = 0.9
 def counterpart(category: str) -> str | None:
     """The category of the other side, or None if the category has no side.
 
-    >>> counterpart("left kidney"), counterpart("liver")
-    ('right kidney', None)
+    >>> counterpart("left kidney"), counterpart("liver"), counterpart("left heart ventricle")
+    ('right kidney', None, None)
     """
+    if not _has_side(category):
+        return None
     name, times = _SIDE.subn(lambda found: _OTHER[found[0].lower()], category)
     return name if times else None
 
 
 def is_sided(category: str, question: str) -> bool:
     """Whether category or question names a side."""
-    return bool(_SIDE.search(category) or _SIDE.search(question))
+    return bool((_has_side(category) and _SIDE.search(category)) or _SIDE.search(question))
+
+
+def _has_side(category: str) -> bool:
+    """Not where the taxonomy knows it and says otherwise: a left ventricle is a chamber, wherever it lies."""
+    known = TAXONOMY.get(category.lower())
+    return known is None or bool(known.side)
 
 
 def midline(image: NDArray[np.uint8]) -> float:

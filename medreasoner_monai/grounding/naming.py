@@ -16,7 +16,17 @@ from medreasoner_monai.task.findings import Finding, Flag
 from medreasoner_monai.task.naming import Conclusion, Doubt, conclude
 from medreasoner_monai.task.taxonomy import Category, category, codes_for
 
-MODALITIES = {"CT": "CT", "MR": "MRI", **dict.fromkeys(("CR", "DX", "RG", "RF"), "X-Ray")}
+MODALITIES = {
+    "CT": "CT",
+    "MR": "MRI",
+    **dict.fromkeys(("CR", "DX", "RG", "RF"), "X-Ray"),
+    "US": "Ultrasound",
+    "MG": "Mammography",
+    "ES": "Endoscopy",
+    "OP": "Fundus",
+    **dict.fromkeys(("OPT", "OCT"), "OCT"),
+    "SM": "Pathology",
+}
 """DICOM's modalities (PS3.3 C.7.3.1.1.1), as the taxonomy calls them; others show none of its categories."""
 
 _DOUBTS: dict[Doubt, str] = {
@@ -88,10 +98,11 @@ def _of(grounding: Grounding | None) -> Conclusion:
 def _objection(series: Series, named: Category, *, unknown_is_fine: bool = False) -> str:
     """Why the series cannot show the category, in the words of a flag; empty where it can, or says too little."""
     modality = MODALITIES.get(series.modality)
-    if modality not in named.modalities and not (unknown_is_fine and series.modality == "OT"):
+    seen = not named.modalities or modality in named.modalities
+    if not seen and not (unknown_is_fine and series.modality == "OT"):
         return f"it is a category of {' and '.join(named.modalities)}, which these images are not"
     shown = sites(series.headers[0])
-    if shown is not None and named.site not in shown:
+    if shown is not None and named.sites and shown.isdisjoint(named.sites):
         return "the images are of another part of the body"
     return ""
 

@@ -144,5 +144,9 @@ def _coded_side(codes: Codes | None) -> str | None:
         return None
     if codes.laterality is not None:
         return {LEFT: "left", RIGHT: "right"}.get(codes.laterality)
+    if any(
+        re.search(r"\b(?:left|right)\b", c.meaning, re.IGNORECASE) for c in (codes.property_type, codes.region) if c
+    ):
+        return None  # of a left ventricle or atrium, which is a chamber of its own wherever it lies
     named = {side for side in ("left", "right") if re.search(rf"\b{side}\b", codes.label, re.IGNORECASE)}
     return named.pop() if len(named) == 1 else None

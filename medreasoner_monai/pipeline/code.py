@@ -9,9 +9,15 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 PACKAGE = "medreasoner_monai"
 OBSERVERS = (
@@ -101,11 +107,13 @@ def _source(module: str) -> Path:
 
 @functools.cache
 def _bare(path: Path) -> str:
-    """The source's syntax tree as text, docstrings left out; formatting and comments are not in it."""
+    """The source's syntax tree as text, docstrings left out, and the YAML beside it; no formatting, no comments."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node, clean=False
         ):
             node.body = node.body[1:]
-    return ast.dump(tree)
+    beside = path.with_suffix(".yaml")  # the data that a module of the same name reads
+    data = yaml.load(beside.read_bytes(), _Loader) if beside.is_file() else None
+    return ast.dump(tree) + (json.dumps(data) if data is not None else "")

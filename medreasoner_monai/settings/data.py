@@ -111,4 +111,10 @@ class DataSettings(Section):
     splits: SplitSettings = SplitSettings()
     clean: CleanSettings = CleanSettings()
     questions: QuestionSettings = QuestionSettings()
+<<<<<<< HEAD
     work: WorkSettings = WorkSettings()
+=======
+    taxonomy: Path | None = Field(
+        None, description="a YAML of your own concepts, laid over the shipped ones (see docs/taxonomy.md)"
+    )
+>>>>>>> taxonomy

@@ -14,9 +14,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from medreasoner_monai.task.taxonomy import LESION_WORDS, TAXONOMY
+from medreasoner_monai.task.taxonomy import TAXONOMY, generation, lesion_words
 
 Doubt = Literal["", "uncertain", "negated", "several"]
 """Why a trace that mentions names concludes on none."""
@@ -94,25 +95,18 @@ _HEDGE = re.compile(
     r"|resembles?|resembling|like|roughly|approximately|almost|nearly|sort of|kind of|plausibly|plausible|tentative"
     r"|tentatively|inconclusive|ambiguous|ambiguously)\b|\?"
 )
-_NAMES = {spelling: category.name for category in TAXONOMY.values() for spelling in (category.name, *category.synonyms)}
-
-
-def _any(words: Iterable[str]) -> str:
-    return "|".join(sorted(words, key=len, reverse=True))
-
-
-_ANY_NAME = _any(_NAMES)
-_ANY_LESION = _any({*LESION_WORDS, *(spelling for spelling, name in _NAMES.items() if TAXONOMY[name].is_lesion)})
-_MENTION = re.compile(rf"\b(?P<name>{_ANY_NAME})s?\b|\b(?P<lesion>{_ANY_LESION})s?\b")
-
 # Words that may stand before a name without changing what it names.
 _OF_ANY = (
     "patient's|whole|entire|visible|large|larger|small|medium|medium-sized|big|huge|tiny|bright|brighter|dark|darker|grey"
     "|gray|round|rounded|oval|solid|hollow|normal|healthy|enlarged|single|well-defined"
 )
-_OF_LESIONS = (
+_OF_FINDINGS = (
     f"{_OF_ANY}|left|right|focal|benign|malignant|cystic|simple|primary|metastatic|hypodense|hyperdense|hypointense"
-    "|hyperintense|enhancing|liver|hepatic|kidney|renal|adrenal|spleen|splenic|pancreatic|bone|bony|breast|prostate"
+    "|hyperintense|enhancing"
+)
+# Places stand before a lesion that is no concept: an ovarian consolidation is not the lung's.
+_OF_LESIONS = (
+    f"{_OF_FINDINGS}|liver|hepatic|kidney|renal|adrenal|spleen|splenic|pancreatic|bone|bony|breast|prostate"
     "|prostatic|thyroid|skin|lung|pulmonary|brain|cerebral|ovarian|colon|bladder|gastric|cortical"
 )
 _SUBJECT = (
@@ -135,13 +129,52 @@ _END = (
     r"(?=\s*$|\s*[(:]|,? (?:in|on|at|seen|lying|located|which|that|here|because|as|since|beneath|below|above|behind)\b"
     r"|, (?:a|an|with)\b| of (?:the|this) patient\b)"
 )
-_PHRASE = (
-    rf"(?P<phrase>(?:the |a |an |one |another )?(?:(?:(?:{_OF_ANY}) )*(?P<organ>{_ANY_NAME})s?"
-    rf"|(?:(?:{_OF_LESIONS}),? )*?(?P<lesion>{_ANY_LESION})s?)){_END}"
-)
-_STATEMENT = re.compile(
-    rf"(?:(?:^|, |: )(?:{_LINK},? )*(?:{_LABEL}|{_SUBJECT}{_VERB} )|^(?:{_LINK},? )*{_LABEL}?){_PHRASE}"
-)
+
+
+@dataclass(frozen=True)
+class _Grammar:
+    """What names there are, and what mentions and states one.
+
+    Attributes
+    ----------
+    names:
+        The category that a spelling is of.
+    mention:
+        Any name or word for a lesion, longest first.
+    statement:
+        A whole statement that the region is something.
+    """
+
+    names: dict[str, str]
+    mention: re.Pattern[str]
+    statement: re.Pattern[str]
+
+
+def _grammar() -> _Grammar:
+    return _grammar_of(generation())
+
+
+@lru_cache(maxsize=1)
+def _grammar_of(generation: int) -> _Grammar:
+    known = [category for category in TAXONOMY.values() if category.in_text]
+    names = {spelling: category.name for category in known for spelling in (category.name, *category.synonyms)}
+    any_name = _any(names)
+    any_finding = _any(spelling for spelling, name in names.items() if TAXONOMY[name].is_lesion)
+    any_lesion = _any(lesion_words())
+    phrase = (
+        rf"(?P<phrase>(?:the |a |an |one |another )?(?:(?:(?:{_OF_ANY}) )*(?P<organ>{any_name})s?"
+        rf"|(?:(?:{_OF_FINDINGS}),? )*?(?P<finding>{any_finding})s?"
+        rf"|(?:(?:{_OF_LESIONS}),? )*?(?P<lesion>{any_lesion})s?)){_END}"
+    )
+    return _Grammar(
+        names,
+        re.compile(rf"\b(?P<name>{any_name})s?\b|\b(?P<lesion>{any_lesion})s?\b"),
+        re.compile(rf"(?:(?:^|, |: )(?:{_LINK},? )*(?:{_LABEL}|{_SUBJECT}{_VERB} )|^(?:{_LINK},? )*{_LABEL}?){phrase}"),
+    )
+
+
+def _any(words: Iterable[str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)))
 
 
 def _sentences(trace: str) -> list[str]:
@@ -160,17 +193,19 @@ def _doubt(sentence: str) -> Doubt:
 
 def _mentions(text: str) -> set[str]:
     """Names in a text, longest first: a liver tumor is no liver."""
-    return {_NAMES[m["name"]] if m["name"] else m["lesion"] for m in _MENTION.finditer(text)}
+    grammar = _grammar()
+    return {grammar.names[m["name"]] if m["name"] else m["lesion"] for m in grammar.mention.finditer(text)}
 
 
 def _stated(sentence: str) -> tuple[Conclusion, str] | None:
     """What a sentence states the region to be, and what else it says; None where it states nothing."""
-    found = _STATEMENT.search(sentence)
+    grammar = _grammar()
+    found = grammar.statement.search(sentence)
     if found is None:
         return None
-    word = found["organ"] or found["lesion"]
+    name = found["organ"] or found["finding"]
     rest = sentence[: found.start("phrase")] + " " + sentence[found.end("phrase") :]
-    return (Conclusion(_NAMES[word]) if word in _NAMES else Conclusion(lesion=word)), rest
+    return (Conclusion(grammar.names[name]) if name else Conclusion(lesion=found["lesion"])), rest
 
 
 def _contradicts(before: list[str], conclusion: Conclusion) -> bool:

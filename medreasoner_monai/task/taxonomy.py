@@ -1,243 +1,220 @@
-"""The categories that can be asked about, and the coded concepts that DICOM objects need for them.
+"""The concepts that can be asked about, and the codes that DICOM objects need for them, read from ``taxonomy.yaml``.
 
-Codes are SNOMED CT (one is DICOM's own) as DICOM PS3.16 lists them, CID 7150, 7151 and 7159 among others, so that a
-receiving system knows a liver from a lesion.
+Codes are SNOMED CT (a few are DICOM's own) as DICOM PS3.16 lists them, CID 7150, 7151 and 7159 among others, so that a
+receiving system knows a liver from a lesion. Concepts of one's own come from a second file, which is layered over the
+first: the file that the environment variable ``MEDREASONER_TAXONOMY`` names, or the one given to :func:`use`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
 
-from medreasoner_monai.errors import InputError, nearest
+from medreasoner_monai.errors import ConfigError, InputError, nearest
+from medreasoner_monai.task.taxonomy_build import Built, build
+from medreasoner_monai.task.taxonomy_file import Document, read
+from medreasoner_monai.task.taxonomy_model import ABNORMAL_STRUCTURE as ABNORMAL_STRUCTURE
+from medreasoner_monai.task.taxonomy_model import ANATOMICAL_STRUCTURE as ANATOMICAL_STRUCTURE
+from medreasoner_monai.task.taxonomy_model import GENERIC as GENERIC
+from medreasoner_monai.task.taxonomy_model import LEFT as LEFT
+from medreasoner_monai.task.taxonomy_model import LESION as LESION
+from medreasoner_monai.task.taxonomy_model import RIGHT as RIGHT
+from medreasoner_monai.task.taxonomy_model import Category as Category
+from medreasoner_monai.task.taxonomy_model import Code as Code
+from medreasoner_monai.task.taxonomy_model import Codes as Codes
+from medreasoner_monai.task.taxonomy_names import folded, plain, variants
+
+SHIPPED = Path(__file__).with_name("taxonomy.yaml")
+VARIABLE = "MEDREASONER_TAXONOMY"
+_FEW = 5
 
 
-class Code(NamedTuple):
-    """A coded concept, in the order of pydicom's and highdicom's constructors."""
-
-    value: str
-    scheme: str
-    meaning: str
+@cache
+def _shipped() -> Document:
+    return read(SHIPPED)
 
 
-@dataclass(frozen=True)
-class Codes:
-    """How a segment is coded.
+def built_from(over: Path | None = None) -> Built:
+    """The shipped file with another laid over it, and the mistakes in both.
 
-    Attributes
-    ----------
-    label : str
-        Free text for the segment label.
-    property_category, property_type : Code
-        Segmented property category (CID 7150) and type.
-    region : Code or None
-        Anatomic region, where the type does not say it already.
-    laterality : Code or None
-        Modifier of the type (or of the region, where there is one).
+    Raises
+    ------
+    ConfigError
+        If the other file cannot be opened.
     """
+    if over is None:
+        return build([_shipped()])
+    try:
+        return build([_shipped(), read(over)])
+    except OSError as error:
+        raise ConfigError(f"taxonomy {over}: {error.strerror or error}; give the path of a YAML file") from None
 
-    label: str
-    property_category: Code
-    property_type: Code
-    region: Code | None = None
-    laterality: Code | None = None
+
+@dataclass
+class _Loaded:
+    """The taxonomy in use by this process."""
+
+    built: Built
+    over: Path | None
+    number: int
+    index: dict[str, str]
+    labels: dict[str, list[tuple[str, str]]]
 
 
-@dataclass(frozen=True)
-class Category:
-    """One category of the taxonomy.
+def _load(over: Path | None, number: int) -> _Loaded:
+    built = built_from(over)
+    if built.problems:
+        more = f"\n… and {len(built.problems) - _FEW} more" if len(built.problems) > _FEW else ""
+        told = "\n".join(str(problem) for problem in built.problems[:_FEW])
+        raise ConfigError(f"{told}{more}\n`medreasoner taxonomy check` checks a file")
+    index: dict[str, str] = {}
+    labels: dict[str, list[tuple[str, str]]] = {}
+    for one in built.categories.values():
+        for spelling in (one.name, *one.synonyms):
+            index.setdefault(folded(spelling), one.name)
+        for source, spellings in one.labels:
+            for spelling in spellings:
+                labels.setdefault(folded(spelling), []).append((source.lower(), one.name))
+    return _Loaded(built, over, number, index, labels)
 
-    Attributes
+
+def from_environment() -> Path | None:
+    """The file that ``MEDREASONER_TAXONOMY`` names, or None."""
+    return Path(named) if (named := os.environ.get(VARIABLE)) else None
+
+
+_loaded = _load(from_environment(), 0)
+TAXONOMY: dict[str, Category] = _loaded.built.categories
+"""Concepts by name. :func:`use` changes it in place."""
+SUPER_CATEGORIES: tuple[str, ...] = _loaded.built.super_categories
+LESION_WORDS: tuple[str, ...] = _loaded.built.lesion_words
+"""Last words of names that mean a lesion, in a category of the taxonomy or not; lower case. As at import."""
+
+
+def use(path: Path | None) -> None:
+    """Lay another file over the shipped one for the rest of this process, in place of the one in use; None for none.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be opened or holds mistakes; each is told by its line. Nothing changes then.
+    """
+    global _loaded  # noqa: PLW0603 - one taxonomy per process, as one logging configuration
+    if path == _loaded.over:
+        return
+    _loaded = _load(path, _loaded.number + 1)
+    TAXONOMY.clear()
+    TAXONOMY.update(_loaded.built.categories)
+
+
+def generation() -> int:
+    """A number that changes whenever :func:`use` changes the taxonomy, for what is derived from it and kept."""
+    return _loaded.number
+
+
+def lesion_words() -> tuple[str, ...]:
+    """:data:`LESION_WORDS` of the taxonomy in use."""
+    return _loaded.built.lesion_words
+
+
+def digest(over: Path) -> str:
+    """sha256 of what another file over the shipped one says, comments and order of fields aside.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be opened or holds mistakes.
+    """
+    built = _load(over, 0).built
+    return hashlib.sha256(
+        repr((built.categories, built.lesion_words, built.modalities, built.sites)).encode()
+    ).hexdigest()
+
+
+def resolve(name: str, source: str = "", site: str = "") -> Category | None:
+    """The concept that a source means by a name, or None.
+
+    A source's own labels come first, then the name together with the site (``tumor`` of the breast), then the name and
+    its synonyms. ``+`` and ``_`` count as spaces; a side may stand behind; singular and plural, hyphens and British
+    spellings are the same.
+
+    Parameters
     ----------
     name : str
-        U-MRG's name, lower case.
-    super_category : str
-        One of :data:`SUPER_CATEGORIES`.
-    modalities : tuple of str
-        Where it is seen: ``"CT"``, ``"X-Ray"``, ``"MRI"``.
+        Such as ``"kidney_left"`` or ``"Edema"``.
+    source : str
+        Such as ``"Task06_Lung"`` or ``"endoscopy_edd2020"``: labels of each source whose key begins one of its words.
     site : str
-        ``"abdomen"``, ``"chest"`` or ``"brain"``.
-    codes : Codes
-        For DICOM SEG and SR.
-    giveaways : tuple of str
-        Lower-case stems that would name the target; an implicit question holds none of them.
-    synonyms : tuple of str
-        Other names that mean exactly this, lower case, in the singular.
+        As in a file name: ``"breast"``, ``"retinal"``.
+
+    Examples
+    --------
+    >>> resolve("kidney_left").name, resolve("tumor", site="breast").name, resolve("cancer", "Task06_Lung").name
+    ('left kidney', 'breast tumor', 'lung tumor')
+    >>> resolve("unheard of") is None
+    True
     """
-
-    name: str
-    super_category: str
-    modalities: tuple[str, ...]
-    site: str
-    codes: Codes
-    giveaways: tuple[str, ...]
-    synonyms: tuple[str, ...] = ()
-
-    @property
-    def is_lesion(self) -> bool:
-        """Whether it is a change in an organ rather than an organ."""
-        return self.codes.property_category == ABNORMAL_STRUCTURE
+    words = [w for w in re.split(r"[^a-z0-9]+", source.lower()) if w]
+    for key, found in _loaded.labels.get(folded(name), ()):
+        if any(word.startswith(key) for word in words):
+            return TAXONOMY[found]
+    places = [folded(site), site_of(site)] if site.strip() else []
+    spellings = [*variants(name)]
+    for spelling in [*(f"{place} {s}" for place in places if place for s in spellings), *spellings]:
+        if spelling in _loaded.index:
+            return TAXONOMY[_loaded.index[spelling]]
+    return None
 
 
-SUPER_CATEGORIES = ("Abdomen", "Brain", "Heart", "Lung", "Neoplasm", "Non-Neoplasm")
+def many_parts(name: str, source: str = "", site: str = "") -> bool:
+    """Whether a target is usually many separate parts, which one box cannot say; evaluation reports those apart.
 
-ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
-ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
-LESION = Code("52988006", "SCT", "Lesion")
-LEFT = Code("7771000", "SCT", "Left")
-RIGHT = Code("24028007", "SCT", "Right")
-
-GENERIC = Codes(
-    "Answer to question",
-    Code("309825002", "SCT", "Spatial and Relational Concept"),
-    Code("111099", "DCM", "Selected region"),
-)
-"""A region of which nobody said what it is: neither anatomy nor a lesion nor tissue (PS3.16, CID 7150 and 6101)."""
-
-LESION_WORDS = (
-    *("tumor", "tumour", "lesion", "nodule", "mass", "cyst", "metastasis", "metastases", "neoplasm", "carcinoma"),
-    *("cancer", "abscess", "polyp", "adenoma", "hemangioma", "haemangioma", "hematoma", "haematoma", "opacity"),
-    *("consolidation", "infarct", "hemorrhage", "haemorrhage", "aneurysm", "fracture"),
-)
-"""Last words of names that mean a lesion, in a category of the taxonomy or not; lower case."""
-
-_LIVER = Code("10200004", "SCT", "Liver")
-_KIDNEY = Code("64033007", "SCT", "Kidney")
-_LUNG = Code("39607008", "SCT", "Lung")
-_BRAIN = Code("12738006", "SCT", "Brain")
-_NEOPLASM = Code("108369006", "SCT", "Neoplasm")
+    >>> many_parts("nuclei"), many_parts("liver"), many_parts("vessel", site="retinal")
+    (True, False, True)
+    """
+    known = resolve(name, source, site)
+    return known is not None and known.many_parts
 
 
-_SYNONYMS = {
-    "aorta": ("abdominal aorta", "thoracic aorta"),
-    "lateral ventricles": ("lateral ventricle",),
-    "brainstem": ("brain stem",),
-    "liver tumor": ("liver tumour", "hepatic tumor", "hepatic tumour", "tumor of the liver", "tumour of the liver"),
-    "brain tumor": ("brain tumour", "cerebral tumor", "cerebral tumour"),
-    "lung nodule": ("pulmonary nodule", "nodule of the lung"),
-    "lung opacity": ("pulmonary opacity",),
-    "brain edema": ("brain oedema", "cerebral edema", "cerebral oedema"),
-}
+def modality_of(word: str) -> str:
+    """The modality that a source's word means, or the word itself where it is not known.
+
+    >>> modality_of("MRI-T2"), modality_of("ultrasound"), modality_of("CR"), modality_of("PET")
+    ('MRI', 'Ultrasound', 'X-Ray', 'PET')
+    """
+    known = _loaded.built.modalities
+    whole = folded(word)
+    return known.get(whole) or known.get(whole.split(" ", maxsplit=1)[0]) or word
 
 
-def _organ(
-    name: str,
-    super_category: str,
-    modality: str,
-    site: str,
-    code: Code,
-    giveaways: tuple[str, ...],
-    laterality: Code | None = None,
-) -> Category:
-    codes = Codes(name, ANATOMICAL_STRUCTURE, code, laterality=laterality)
-    return Category(name, super_category, (modality,), site, codes, giveaways)
+def site_of(word: str) -> str:
+    """The part of the body that a source's word means, or the word itself where it is not known.
+
+    >>> site_of("retinal"), site_of("liver"), site_of("moon")
+    ('eye', 'abdomen', 'moon')
+    """
+    whole = folded(word)
+    return _loaded.built.sites.get(whole) or _loaded.built.sites.get(whole.split(" ", maxsplit=1)[0]) or word
 
 
-def _finding(
-    name: str, super_category: str, modality: str, site: str, code: Code, region: Code, giveaways: tuple[str, ...]
-) -> Category:
-    codes = Codes(name, ABNORMAL_STRUCTURE, code, region=region)
-    return Category(name, super_category, (modality,), site, codes, giveaways)
+def unknown(targets: Iterable[tuple[str, str, str]]) -> dict[str, int]:
+    """Names that resolve to nothing, and how often each occurs, the most frequent first.
 
-
-_CATEGORIES = (
-    _organ("liver", "Abdomen", "CT", "abdomen", _LIVER, ("liver", "hepat")),
-    _organ("spleen", "Abdomen", "CT", "abdomen", Code("78961009", "SCT", "Spleen"), ("spleen", "splen")),
-    _organ("stomach", "Abdomen", "CT", "abdomen", Code("69695003", "SCT", "Stomach"), ("stomach", "gastr")),
-    _organ("left kidney", "Abdomen", "CT", "abdomen", _KIDNEY, ("kidney", "renal", "nephr"), LEFT),
-    _organ("right kidney", "Abdomen", "CT", "abdomen", _KIDNEY, ("kidney", "renal", "nephr"), RIGHT),
-    _organ("aorta", "Abdomen", "CT", "abdomen", Code("15825003", "SCT", "Aorta"), ("aort",)),
-    _organ(
-        "vertebra",
-        "Abdomen",
-        "CT",
-        "abdomen",
-        Code("51282000", "SCT", "Vertebra"),
-        ("vertebr", "spine", "spinal", "backbone"),
-    ),
-    Category(
-        "heart",
-        "Heart",
-        ("CT", "X-Ray"),
-        "chest",
-        Codes("heart", ANATOMICAL_STRUCTURE, Code("80891009", "SCT", "Heart")),
-        ("heart", "cardi"),
-    ),
-    _organ("left lung", "Lung", "X-Ray", "chest", _LUNG, ("lung", "pulmo"), LEFT),
-    _organ("right lung", "Lung", "X-Ray", "chest", _LUNG, ("lung", "pulmo"), RIGHT),
-    _organ(
-        "lateral ventricles",
-        "Brain",
-        "MRI",
-        "brain",
-        Code("66720007", "SCT", "Lateral Ventricle"),
-        ("ventric", "lateral"),
-    ),
-    _organ("cerebellum", "Brain", "MRI", "brain", Code("113305005", "SCT", "Cerebellum"), ("cerebel",)),
-    _organ(
-        "brainstem",
-        "Brain",
-        "MRI",
-        "brain",
-        Code("119238007", "SCT", "Brain Stem"),
-        ("stem", "pons", "midbrain", "medulla"),
-    ),
-    _finding(
-        "liver tumor",
-        "Neoplasm",
-        "CT",
-        "abdomen",
-        _NEOPLASM,
-        _LIVER,
-        ("liver", "hepat", "tumo", "neopl", "cancer", "metast"),
-    ),
-    _finding(
-        "brain tumor",
-        "Neoplasm",
-        "MRI",
-        "brain",
-        _NEOPLASM,
-        _BRAIN,
-        ("brain", "cerebr", "tumo", "neopl", "gliom", "cancer"),
-    ),
-    _finding(
-        "lung nodule",
-        "Neoplasm",
-        "X-Ray",
-        "chest",
-        Code("27925004", "SCT", "Nodule"),
-        _LUNG,
-        ("lung", "pulmo", "nodul", "tumo", "neopl", "cancer"),
-    ),
-    _finding(
-        "lung opacity",
-        "Non-Neoplasm",
-        "X-Ray",
-        "chest",
-        Code("112001", "DCM", "Opacity"),
-        _LUNG,
-        ("lung", "pulmo", "opac", "consolid", "pneumon", "infiltr"),
-    ),
-    _finding(
-        "pleural effusion",
-        "Non-Neoplasm",
-        "X-Ray",
-        "chest",
-        Code("60046008", "SCT", "Pleural effusion"),
-        Code("3120008", "SCT", "Pleura"),
-        ("pleur", "effus"),
-    ),
-    _finding(
-        "brain edema",
-        "Non-Neoplasm",
-        "MRI",
-        "brain",
-        Code("79654002", "SCT", "Edema"),
-        _BRAIN,
-        ("brain", "cerebr", "edem", "oedem"),
-    ),
-)
-TAXONOMY: dict[str, Category] = {c.name: replace(c, synonyms=_SYNONYMS.get(c.name, ())) for c in _CATEGORIES}
+    Parameters
+    ----------
+    targets : iterable of (str, str, str)
+        Name, source and site of each target, as :func:`resolve` takes them.
+    """
+    counts: dict[str, int] = {}
+    for name, source, site in targets:
+        if resolve(name, source, site) is None:
+            counts[plain(name)] = counts.get(plain(name), 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def category(name: str) -> Category:
@@ -246,40 +223,35 @@ def category(name: str) -> Category:
     Parameters
     ----------
     name : str
-        Name as in U-MRG; case and surrounding spaces do not matter, ``+`` and ``_`` count as spaces.
+        Name or synonym, spelled as :func:`resolve` takes it.
 
     Raises
     ------
     InputError
         If the taxonomy has no such category.
     """
-    found = TAXONOMY.get(_plain(name))
+    found = TAXONOMY.get(plain(name)) or resolve(name)
     if found is None:
-        raise InputError(
-            f"Unknown category {name!r}; expected one of {', '.join(TAXONOMY)}.{nearest(_plain(name), TAXONOMY)}"
-        )
+        near = nearest(plain(name), TAXONOMY)
+        raise InputError(f"Unknown category {name!r}; `medreasoner taxonomy find` looks for one.{near}")
     return found
 
 
 def codes_for(name: str) -> Codes:
     """The codes of a category, or generic ones that keep its name as the label.
 
-    U-MRG has more categories than this registry. Of those, names that end in one of :data:`LESION_WORDS` are coded as
-    lesions, and all others as :data:`GENERIC`: what is unknown is not coded as anatomy.
+    Of names that are not in the taxonomy, those that end in one of :data:`LESION_WORDS` are coded as lesions, and all
+    others as :data:`GENERIC`: what is unknown is not coded as anatomy.
 
-    >>> codes_for("optic disc").property_type.meaning
+    >>> codes_for("elbow plica").property_type.meaning
     'Selected region'
-    >>> codes_for("kidney cyst").property_type.meaning
+    >>> codes_for("elbow cyst").property_type.meaning
     'Lesion'
     """
-    plain = _plain(name)
-    if known := TAXONOMY.get(plain):
+    label = plain(name)
+    if known := TAXONOMY.get(label) or resolve(label):
         return known.codes
-    words = plain.split()
-    if words and (words[-1] in LESION_WORDS or words[-1].removesuffix("s") in LESION_WORDS):
-        return Codes(plain, ABNORMAL_STRUCTURE, LESION)
-    return replace(GENERIC, label=plain)
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("+", " ").replace("_", " ").split()).lower()
+    words = label.split()
+    if words and {words[-1], words[-1].removesuffix("s")} & set(lesion_words()):
+        return Codes(label, ABNORMAL_STRUCTURE, LESION)
+    return replace(GENERIC, label=label)

@@ -54,7 +54,7 @@ def test_no_category_tells_whether_its_target_is_there() -> None:
     asked: dict[str, list[bool]] = defaultdict(list)
     for s in samples():
         asked[s.category].append(s.present)
-    assert asked.keys() == TAXONOMY.keys()
+    assert asked.keys() == WORDINGS.keys()
     for name, present in asked.items():
         error = np.sqrt(SHARE * (1 - SHARE) / len(present))
         assert any(present) and not all(present), name

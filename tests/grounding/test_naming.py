@@ -83,7 +83,7 @@ def test_a_reader_is_told_why_there_is_no_name(ct: Path, trace: str, flag: str) 
 
 
 def test_an_unknown_lesion_is_coded_as_a_lesion_and_nothing_else(ct: Path) -> None:
-    finding = found(series_of(ct), "A round spot lies low. This is a kidney cyst.")
+    finding = found(series_of(ct), "A round spot lies low. This is an ovarian cyst.")
     assert finding.codes is not None and finding.coded_from == "trace"
     assert (finding.codes.property_category.meaning, finding.codes.property_type.meaning) == (
         "Morphologically Abnormal Structure",
@@ -116,6 +116,15 @@ SHOWN = [
     ("DX", "ABDOMEN", "lung nodule", False),
     ("DX", "HAND", "left lung", False),
     ("US", "ABDOMEN", "liver", False),
+    ("US", "NECK", "left common carotid artery", True),
+    ("US", "BREAST", "malignant breast tumor", True),
+    ("US", "HEAD", "malignant breast tumor", False),
+    ("CT", "PELVIS", "prostate", True),
+    ("MR", "LSPINE", "vertebra l4", True),
+    ("MR", "KNEE", "vertebra l4", False),
+    ("DX", "JAW", "teeth", True),
+    ("OP", "EYE", "optic disc", True),
+    ("CT", "HEART", "left heart ventricle", True),
     ("OT", None, "liver", False),
 ]
 
@@ -148,7 +157,8 @@ def test_a_name_that_a_person_gave_stays_and_is_flagged_where_it_cannot_be(
         ("It is bright. This is the liver.", None),
         ("It is bright.", None),
         ("It is bright. This is the spleen.", "calls the region spleen"),
-        ("It is bright. This is a renal cyst.", "calls the region cyst"),
+        ("It is bright. This is an ovarian cyst.", "calls the region cyst"),
+        ("It is bright. This is a renal cyst.", "calls the region kidney cyst"),
         ("It is bright. This is not the liver.", "does not confirm liver"),
         ("It is bright. This may be the liver.", "does not confirm liver"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from medreasoner_monai.task.naming import Conclusion, conclude
 from medreasoner_monai.task.taxonomy import LESION_WORDS, TAXONOMY
 
-names = st.sampled_from(sorted(TAXONOMY))
+names = st.sampled_from(sorted(name for name, category in TAXONOMY.items() if category.in_text))
 # As the traces that models are trained with end, and as larger models end theirs.
 AFFIRMED = (
     "This fits the {}.",
@@ -172,6 +172,23 @@ def test_a_conclusion_that_is_taken_back_names_nothing(name: str, denial: str, s
         ("These are the lungs. The target is the abdominal aorta.", "aorta"),
         ("This is the kidney.", ""),
         ("This is the right liver.", ""),
+        ("This is a simple renal cyst.", "kidney cyst"),
+        ("This is a consolidation.", "lung consolidation"),
+        ("This is an ovarian consolidation.", ""),
+        ("This is a pulmonary melanoma.", ""),
+        ("This is the left kidney cyst.", "left kidney cyst"),
+        ("The structure in question is the left ventricle.", "left heart ventricle"),
+        ("This is the L4-L5 disc.", "intervertebral disc l4-l5"),
+        ("This is a subdural haematoma.", "subdural hemorrhage"),
+        ("This is the urinary bladder.", "bladder"),
+        # Words that are too common, or too vague, to be a concept's name in running text.
+        ("This is the bone.", ""),
+        ("This is the vessel.", ""),
+        ("This is the head.", ""),
+        ("This is the nerve.", ""),
+        ("The target is the left side of the liver.", ""),
+        ("This is the mass.", ""),
+        ("This is the cancer.", ""),
         ("", ""),
         ("?", ""),
     ],
@@ -182,8 +199,8 @@ def test_names_are_taken_as_they_are_meant(trace: str, name: str) -> None:
 
 @pytest.mark.parametrize("word", LESION_WORDS)
 def test_a_lesion_that_is_no_category_is_known_as_one(word: str) -> None:
-    assert conclude(f"The spot lies low. This is a simple renal {word}.") == Conclusion(lesion=word)
-    assert not conclude(f"This is no renal {word}.").names_something
+    assert conclude(f"The spot lies low. This is a simple ovarian {word}.") == Conclusion(lesion=word)
+    assert not conclude(f"This is no ovarian {word}.").names_something
 
 
 @given(st.text(max_size=300))

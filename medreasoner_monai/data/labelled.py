@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,9 @@ class LabelledImage:
     labelled:
         Names that the source outlines wherever they are visible: one of them that is not among ``targets`` is known to
         be absent from this picture. Empty where the source does not promise that.
+    stored:
+        The picture's values before windowing, ``(rows, cols)`` on the same grid, of any real type; None where the
+        source has none. The firewall recognises by them a slice that is shown in two windows.
     """
 
     id: str
@@ -64,3 +68,4 @@ class LabelledImage:
     origin: SourceRef
     spacing: tuple[float, float] | None = None
     labelled: frozenset[str] = field(default=frozenset())
+    stored: NDArray[Any] | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
 from medreasoner_monai.data.writers.by_name import NameWriter
@@ -58,9 +59,12 @@ class Steps:
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
         for item in source.read(unit):
+            stored = item.stored if isinstance(item, LabelledImage) else None
             for made in self._item(item, account):
                 if isinstance(made, Reject):
                     account.rejected += made.masks
+                elif stored is not None:
+                    made = replace(made, stored=stored)
                 yield made
 
     def _item(self, item: Item, account: Account) -> Iterator[Placed | Reject]:

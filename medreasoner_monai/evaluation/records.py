@@ -35,8 +35,8 @@ class Record:
     ``box_iou`` and ``point_dice`` are 0 and it has no masks. Tables from before there were such samples lack it.
     ``absent`` says why it is not there, as the data has it.
 
-    ``group`` is the patient, by which intervals are clustered (:func:`clusters`), and ``source`` the set that the sample
-    comes from; both are empty in older tables.
+    ``group`` is the patient, by which intervals are clustered (:func:`clusters`), and ``source`` the set that the
+    sample comes from; both are empty in older tables.
 
     ``truth`` is the true box, ``picture`` identifies the image among the data set's, and ``midline`` is a column, where
     the sample is about a side (:mod:`~medreasoner_monai.evaluation.sides`).

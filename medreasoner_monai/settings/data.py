@@ -66,12 +66,28 @@ class SplitSettings(Section):
     val: float = Field(0.1, ge=0, lt=1, description="share of the patients")
     test: float = Field(0.2, ge=0, lt=1, description="share of the patients")
     salt: str = Field("", description="another text gives another division")
+    keep: Path | None = Field(
+        None, description="an earlier data set (its folder); the groups that it has stay in the splits they are in"
+    )
+    stratify: bool = Field(
+        True,
+        description="give small sources, modalities and categories a group in test and val where the digest did not",
+    )
 
     @model_validator(mode="after")
     def _some_train(self) -> SplitSettings:
         if self.val + self.test >= 1:
             raise ValueError("val and test together must leave something for train")
         return self
+
+
+class FirewallSettings(Section):
+    """What may not be on both sides of a split, and what a team accepts all the same."""
+
+    allow: tuple[Literal["group", "study", "picture", "near-duplicate", "question"], ...] = Field(
+        (),
+        description="kinds of leaks that are reported and accepted; what is accepted stands in the data set's report",
+    )
 
 
 class QuestionSettings(Section):
@@ -86,4 +102,5 @@ class DataSettings(Section):
 
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
+    firewall: FirewallSettings = FirewallSettings()
     questions: QuestionSettings = QuestionSettings()

@@ -223,7 +223,7 @@ class Firewall:
             yield from self._near(a, b)
 
     def _near(self, a: str, b: str) -> Iterator[Leak]:
-        """Near-duplicates of two splits, the pictures that are equal left out. A pair counts once, whatever its looks."""
+        """Near-duplicates of two splits, equal pictures left out; a pair counts once, whatever its looks."""
         done: set[tuple[bytes, bytes]] = set()
         files = [self._folder / f"{split}.hashes" for split in (a, b)]
         for first, others in near_pairs(*files):

@@ -64,13 +64,13 @@ def patients(seed: int, spread: float = 0.2) -> tuple[np.ndarray, list[int]]:
 
 def test_clustered_intervals_cover_the_true_mean_and_others_do_not() -> None:
     clustered, alone = 0, 0
-    for seed in range(300):
+    for seed in range(150):
         values, groups = patients(seed)
-        a, b = mean_interval(values, groups, resamples=400), mean_interval(values, resamples=400)
+        a, b = mean_interval(values, groups, resamples=300), mean_interval(values, resamples=300)
         clustered += a.low <= 0.4 <= a.high
         alone += b.low <= 0.4 <= b.high
-    assert 0.91 <= clustered / 300 <= 0.99  # 0.95 within about three standard errors
-    assert alone / 300 < 0.75, "questions taken one by one count a patient several times"
+    assert 0.89 <= clustered / 150 <= 0.99  # 0.95 within about three standard errors
+    assert alone / 150 < 0.75, "questions taken one by one count a patient several times"
 
 
 @pytest.mark.parametrize("count", [5, 10])

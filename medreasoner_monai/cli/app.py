@@ -11,10 +11,14 @@ import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
 <<<<<<< HEAD
+<<<<<<< HEAD
 from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
 =======
 from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, taxonomy, train
 >>>>>>> taxonomy
+=======
+from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
+>>>>>>> firewall
 from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
@@ -32,7 +36,11 @@ ground.register(app)
 bundle.register(app)
 deidentify.register(app)
 runs.register(app)
+<<<<<<< HEAD
 taxonomy.register(app)
+=======
+data.register(app)
+>>>>>>> firewall
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -160,7 +160,7 @@ def compare(
     measure: Annotated[str, typer.Option(help="The measure that the floor holds for.")] = "box_iou",
     json_: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Say how a second evaluation differs from a first: paired by sample, with 95 % bootstrap intervals.
+    """Say how a second evaluation differs from a first: paired by sample, with 95 % bootstrap intervals by patient.
 
     Example: medreasoner compare champion candidate --floor 0.05
     """

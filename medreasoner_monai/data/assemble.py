@@ -13,13 +13,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medreasoner_monai.data.fingerprints import FIELDS, Fingerprint
+from medreasoner_monai.data.firewall import REPORT, Firewall, Place
 from medreasoner_monai.data.rejects import Ids, Reject
 from medreasoner_monai.data.schema import SCHEMA, TableFile
 from medreasoner_monai.data.shards import REJECT_SCHEMA, Shard, read_rejects, read_shard
-from medreasoner_monai.data.splits import SPLITS, split_of
-from medreasoner_monai.settings.data import SplitSettings
+from medreasoner_monai.data.splits import LEDGER, SPLITS, Assignment, Groups, assign, read_ledger, write_ledger
+from medreasoner_monai.files import write_json
+from medreasoner_monai.settings.data import DataSettings
 
 REJECTS = "rejects.parquet"
+_DIVIDING = ("group", "modality", "category")
 _COUNTED = {"category": "categories", "supercategory": "supercategories", "modality": "modalities"}
 
 
@@ -53,31 +57,79 @@ def _absent(row: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Counts by split, and what the assembly itself set aside."""
+    """Counts by split, what the assembly itself set aside, groups by the rule that divided them, and leaks by kind."""
 
     facts: dict[str, Any]
     rejects: list[Reject]
+    groups: dict[str, int]
+    leaks: dict[str, int]
 
 
-def assemble(shards: Sequence[Shard], folder: Path, settings: SplitSettings) -> Assembled:
-    """Write ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``.
+def assemble(shards: Sequence[Shard], folder: Path, settings: DataSettings, scratch: Path) -> Assembled:
+    """Write the splits, the rejects, the ledger of groups and the firewall's report.
 
     An id is one sample's in the whole data set: a later sample with the same one is a reject.
+
+    Parameters
+    ----------
+    scratch:
+        For the firewall's index.
+
+    Raises
+    ------
+    InputError
+        If splits share what they may not (:mod:`~medreasoner_monai.data.firewall`), or a group would move against the
+        ledger.
     """
+    ledger = read_ledger(settings.splits)
+    groups = assign(_groups(shards), settings.splits, ledger)
     counts = {split: _Counts() for split in SPLITS}
     rejects: list[Reject] = []
     with ExitStack() as stack:
         writers = {split: stack.enter_context(TableFile(folder / f"{split}.parquet", SCHEMA)) for split in SPLITS}
-        for split, row in _unique(shards, settings, rejects):
+        firewall = stack.enter_context(Firewall(scratch / "firewall"))
+        for split, where, row in _unique(shards, groups, rejects):
+            prints = Fingerprint.from_columns({field.name: row.pop(field.name) for field in FIELDS})
+            info = row["extra_info"]
+            firewall.add(Place(split, where, info["id"]), info["group"], _origin(info).get("study", ""), prints)
             counts[split].add(row)
             writers[split].add(row)
+        report = firewall.report(settings.firewall.allow)
     _write_rejects(folder / REJECTS, shards, rejects)
-    return Assembled({split: found.facts() for split, found in counts.items()}, rejects)
+    write_ledger(folder / LEDGER, groups, settings.splits, ledger)
+    write_json(folder / REPORT, report.as_dict())
+    report.check()
+    return Assembled(
+        {split: found.facts() for split, found in counts.items()}, rejects, groups.counts(), dict(report.counts)
+    )
+
+
+def _groups(shards: Sequence[Shard]) -> Groups:
+    """What each group holds, from the shards' small columns."""
+    groups = Groups()
+    for shard in shards:
+        with pq.ParquetFile(shard.rows) as file:
+            for batch in file.iter_batches(columns=["split", *(f"extra_info.{n}" for n in _DIVIDING)]):
+                for row in batch.to_pylist():
+                    info = row["extra_info"]
+                    groups.add(
+                        info["group"],
+                        source=shard.source.name,
+                        modality=info["modality"] or "",
+                        category=info["category"] or "",
+                        split=row["split"],
+                    )
+    return groups
+
+
+def _origin(info: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(info["origin"]) if info["origin"] else {}
+    return found
 
 
 def _unique(
-    shards: Sequence[Shard], settings: SplitSettings, rejects: list[Reject]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+    shards: Sequence[Shard], groups: Assignment, rejects: list[Reject]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     ids = Ids()
     for shard in shards:
         for row in read_shard(shard):
@@ -90,7 +142,7 @@ def _unique(
             if reason is not None:  # a file of the same name, in another folder
                 info["id"] = ids.free(info["id"])
                 ids.refuse(info["id"], where)
-            yield split or split_of(info["group"], settings), row
+            yield split or groups.split[info["group"]], where, row
 
 
 def _write_rejects(path: Path, shards: Sequence[Shard], more: Sequence[Reject]) -> None:

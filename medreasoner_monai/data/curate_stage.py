@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from medreasoner_monai.data import splits
 from medreasoner_monai.data.assemble import REJECTS, assemble
 from medreasoner_monai.data.card import write_card
 from medreasoner_monai.data.shards import plan
@@ -42,7 +43,8 @@ def curate(context: Context) -> Artifact:
     sources, steps = build(data.sources), Steps.of(data)
     settings: dict[str, Any] = {
         "sources": [{"kind": type(s).__name__, **s.identity()} for s in sources],
-        "splits": data.splits.model_dump(mode="json"),
+        "splits": splits.identity(data.splits),
+        "firewall": data.firewall.model_dump(mode="json"),
         "steps": steps.identity(),
     }
 
@@ -72,7 +74,7 @@ def curate_into(
     for done in make_all(shards, Steps.of(data, census), data.work):
         if done % 16 == 0 or done >= total:
             watch.step(done, max(total, done))
-    made = assemble(shards, draft.path, data.splits)
+    made = assemble(shards, draft.path, data, draft.scratch)
     account = sum((a for s in shards if (a := s.account()) is not None), Account())
     late = sum(reject.masks for reject in made.rejects)
     account = Account(account.masks, account.kept - late, account.rejected + late)
@@ -86,6 +88,8 @@ def curate_into(
         splits={split: made.facts[split] for split in SPLITS},
         masks={"in": account.masks, "kept": account.kept, "rejected": account.rejected},
         rejects=len(table),
+        groups=made.groups,
+        leaks=made.leaks,
         synthetic=all(source.synthetic for source in sources),
         description=" ".join(dict.fromkeys(source.description for source in sources)),
     )

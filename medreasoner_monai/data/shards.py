@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medreasoner_monai.data.fingerprints import FIELDS, Fingerprinter
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.schema import SCHEMA, PngOnce, TableFile, to_row
 from medreasoner_monai.data.sources.protocol import Placed, Source, Unit
@@ -19,7 +20,7 @@ from medreasoner_monai.files import write_json
 
 SHARD_MASKS = 256
 """About how many masks a shard holds."""
-SHARD_SCHEMA = pa.schema([*SCHEMA, ("where", pa.string()), ("split", pa.string()), ("named", pa.bool_())])
+SHARD_SCHEMA = pa.schema([*SCHEMA, ("where", pa.string()), ("split", pa.string()), ("named", pa.bool_()), *FIELDS])
 REJECT_SCHEMA = pa.schema(
     [
         ("where", pa.string()),
@@ -101,21 +102,32 @@ def making(shard: Shard, steps: Steps) -> Iterator[Account]:
         return
     account, png = Account(), PngOnce()
     yield account
+    prints = Fingerprinter()
     with TableFile(shard.rows, SHARD_SCHEMA) as rows, TableFile(shard.rejects, REJECT_SCHEMA) as rejects:
         for unit in shard.units:
             for made in steps.run(shard.source, unit, account):
                 if isinstance(made, Reject):
                     rejects.add(asdict(made) | {"source": shard.source.name})
                 else:
+<<<<<<< HEAD
                     rows.add(to_row(made.sample, png) | place(made))
+=======
+                    rows.add(_row(made, prints))
+>>>>>>> firewall
                 yield account
     account.check(f"source {shard.source.name}, shard {shard.number}")
     write_json(shard.note, asdict(account))
 
 
+<<<<<<< HEAD
 def place(placed: Placed) -> dict[str, Any]:
     """The columns of a shard that are not the data set's."""
     return {"where": placed.where, "split": placed.split, "named": placed.named}
+=======
+def _row(placed: Placed, prints: Fingerprinter) -> dict[str, Any]:
+    about = {"where": placed.where, "split": placed.split, "named": placed.named}
+    return to_row(placed.sample) | about | prints.take(placed.sample, placed.stored).columns()
+>>>>>>> firewall
 
 
 def read_shard(shard: Shard) -> Iterator[dict[str, Any]]:

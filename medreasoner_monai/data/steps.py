@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+<<<<<<< HEAD
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.cleaning import Cleaner
+=======
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from medreasoner_monai.data.labelled import LabelledImage
+>>>>>>> firewall
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
 from medreasoner_monai.data.writers.absent import Census
@@ -80,9 +87,12 @@ class Steps:
         if self.taxonomy is not None:
             taxonomy.use(self.taxonomy)
         for item in source.read(unit):
+            stored = item.stored if isinstance(item, LabelledImage) else None
             for made in self._item(item, account):
                 if isinstance(made, Reject):
                     account.rejected += made.masks
+                elif stored is not None:
+                    made = replace(made, stored=stored)
                 yield made
 
     def _item(self, item: Item, account: Account) -> Iterator[Placed | Reject]:

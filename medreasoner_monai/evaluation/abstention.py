@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medreasoner_monai.errors import InputError
-from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.bootstrap import mean_interval, statistic_interval
+from medreasoner_monai.evaluation.records import Record, clusters
 
 Array = NDArray[np.float64]
 BINS = 10
@@ -42,6 +43,17 @@ def risk_coverage(confidence: ArrayLike, quality: ArrayLike) -> list[Threshold]:
     return [Threshold(float(c[i]), float((i + 1) / c.size), float(means[i])) for i in last]
 
 
+def weighted_area(confidence: Array, quality: Array, weights: Array) -> float:
+    """:func:`area` of the curve of samples that are drawn ``weights`` ``(N,)`` times; 0 of none.
+
+    Samples are given in descending order of confidence.
+    """
+    last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
+    answered, good = weights.cumsum()[last], (weights * quality).cumsum()[last]
+    quality_at = np.divide(good, answered, out=np.ones_like(good), where=answered > 0)
+    return float(np.sum(np.diff(answered, prepend=0.0) * (1 - quality_at)) / max(weights.sum(), 1e-12))
+
+
 def area(curve: Sequence[Threshold]) -> float:
     """The mean risk (one less quality) over all coverages; lower is better."""
     widths = np.diff([0.0, *(t.coverage for t in curve)])
@@ -65,26 +77,32 @@ def fit_threshold(confidence: ArrayLike, quality: ArrayLike, wanted: float) -> T
     return max(good, key=lambda t: t.coverage)
 
 
-def calibration(confidence: ArrayLike, quality: ArrayLike, *, bins: int = BINS) -> dict[str, Any]:
+def calibration(
+    confidence: ArrayLike, quality: ArrayLike, groups: Sequence[str] | None = None, *, bins: int = BINS
+) -> dict[str, Any]:
     """Confidence against quality: the error of one as a prediction of the other.
+
+    Parameters
+    ----------
+    groups:
+        The patient of each sample, by which intervals are clustered.
 
     Returns
     -------
     dict
         ``expected_error``: the mean gap between the two in equal bins of [0, 1], weighted by count (ECE);
-        ``squared_error``: the mean squared difference, which no choice of bins decides; and the ``bins``.
+        ``squared_error``: the mean squared difference, which no choice of bins decides; and the ``bins``, each with the
+        95 % interval (``low``, ``high``) of its mean quality.
     """
     c, q = np.asarray(confidence, dtype=float), np.asarray(quality, dtype=float)
     place = np.clip((c * bins).astype(int), 0, bins - 1)
-    rows = [
-        {
-            "confidence": float(c[place == b].mean()),
-            "quality": float(q[place == b].mean()),
-            "n": int((place == b).sum()),
-        }
-        for b in range(bins)
-        if (place == b).any()
-    ]
+    rows = []
+    for b in range(bins):
+        inside = np.flatnonzero(place == b)
+        if inside.size:
+            found = mean_interval(q[inside], None if groups is None else [groups[i] for i in inside])
+            ends = {"low": round(found.low, 5), "high": round(found.high, 5)}
+            rows.append({"confidence": float(c[inside].mean()), "quality": found.mean, **ends, "n": found.n})
     gap = sum(r["n"] * abs(r["confidence"] - r["quality"]) for r in rows) / c.size
     return {
         "expected_error": round(float(gap), 5),
@@ -107,12 +125,21 @@ def confidence_report(records: Sequence[Record]) -> dict[str, Any] | None:
     confidence, quality = confidence_columns(records)
     if not confidence.size or np.isnan(confidence).any():
         return None
+    groups = clusters([r for r in records if r.answered])
+    order = np.argsort(-confidence, kind="stable")
+    area_interval = statistic_interval(
+        lambda weights: weighted_area(confidence[order], quality[order], weights),
+        quality.size,
+        [groups[i] for i in order],
+    )
+    squared = mean_interval((confidence - quality) ** 2, groups)
     curve = risk_coverage(confidence, quality)
     every = max(1, len(curve) // 100)
     return {
         "quality": "box_iou",
         "n": int(confidence.size),
-        "calibration": calibration(confidence, quality),
+        "calibration": calibration(confidence, quality, groups),
         "area_under_risk": round(area(curve), 5),
+        "intervals": {"area_under_risk": area_interval.as_dict(), "squared_error": squared.as_dict()},
         "risk_coverage": [asdict(t) for t in [*curve[:-1:every], curve[-1]]],
     }

@@ -11,7 +11,7 @@ from medreasoner_monai.evaluation.command import Finished
 from medreasoner_monai.evaluation.metrics import compare, measures
 from medreasoner_monai.evaluation.records import Record, by_id
 
-GROUPS = ("supercategory", "category", "modality")
+GROUPS = ("supercategory", "category", "modality", "source")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GroupLoss:
 
 
 def paired_differences(a: Finished, b: Finished, *, resamples: int = 2000) -> dict[str, dict[str, float]]:
-    """``b - a`` for every measure, paired by sample, with 95 % bootstrap intervals.
+    """``b - a`` for every measure, paired by sample, with 95 % bootstrap intervals clustered by patient.
 
     Raises
     ------
@@ -61,7 +61,8 @@ def losses(
     for kind in GROUPS:
         groups: dict[str, list[Record]] = defaultdict(list)
         for record in a:
-            groups[getattr(record, kind)].append(record)
+            if name := getattr(record, kind):
+                groups[name].append(record)
         for name, records in groups.items():
             if not any(r.present for r in records):
                 continue

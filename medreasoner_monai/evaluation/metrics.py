@@ -9,9 +9,10 @@ from typing import Any
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.abstention import confidence_report
 from medreasoner_monai.evaluation.bootstrap import Estimate, mean_interval, paired_difference
-from medreasoner_monai.evaluation.mistakes import MISTAKES, compare_mistakes
+from medreasoner_monai.evaluation.mistakes import MISTAKES, compare_mistakes, paired_clusters
 from medreasoner_monai.evaluation.presence import presence_report
-from medreasoner_monai.evaluation.records import Record, by_id
+from medreasoner_monai.evaluation.records import Record, by_id, clusters
+from medreasoner_monai.evaluation.regions import headline, many_parts
 from medreasoner_monai.evaluation.sides import sides_report
 
 
@@ -24,7 +25,10 @@ def measures(record: Record) -> dict[str, float]:
 def summarise(records: Sequence[Record], *, resamples: int = 2000) -> dict[str, Any]:
     """The content of ``metrics.json`` (see docs/architecture.md).
 
-    Means are over the samples whose target is present; where it is absent there is nothing to overlap with.
+    Means are over the samples whose target is present; where it is absent there is nothing to overlap with. ``overall``
+    is over targets of one region, which one box and two points can say (see
+    :mod:`~medreasoner_monai.evaluation.regions`); ``by_parts`` has both kinds. Intervals are clustered by ``group``;
+    ``ungrouped`` says how many samples have none and count as patients of their own.
     """
     present = [r for r in records if r.present]
     unreadable = [r for r in records if r.unreadable]
@@ -37,10 +41,14 @@ def summarise(records: Sequence[Record], *, resamples: int = 2000) -> dict[str, 
         "withheld": sum(r.withheld for r in records),
         "absent": presence_report(records),
         "left_right": sides_report(records),
-        "overall": _means(present, resamples),
+        "groups": len(set(clusters(records))),
+        "ungrouped": sum(not r.group for r in records),
+        "overall": _means(headline(records), resamples),
+        "by_parts": _by(present, lambda r: "many" if many_parts(r.category) else "single", resamples),
         "by_supercategory": _by(present, lambda r: r.supercategory, resamples),
         "by_category": _by(present, lambda r: r.category, resamples),
         "by_modality": _by(present, lambda r: r.modality, resamples),
+        "by_source": _by([r for r in present if r.source], lambda r: r.source, resamples),
     } | ({} if confidence is None else {"confidence": confidence})
 
 
@@ -62,7 +70,7 @@ def mistake_means(metrics: Mapping[str, Any]) -> dict[str, float]:
 def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) -> dict[str, dict[str, float]]:
     """``b - a`` for every measure and rate of mistakes that both have, paired by sample, with intervals.
 
-    Measures are over samples whose target is present.
+    Measures are over the present targets that ``overall`` is over; intervals are clustered by group.
 
     Raises
     ------
@@ -75,12 +83,15 @@ def compare(a: Sequence[Record], b: Sequence[Record], *, resamples: int = 2000) 
         raise InputError(
             f"the evaluations are of different samples, for example {', '.join(odd)}; evaluate both on one"
         )
-    ids = sorted(i for i, r in first.items() if r.present)
+    ids = sorted(r.id for r in headline(a))
+    groups = paired_clusters(a, b)
     names = [n for n in measures(first[ids[0]]) if n in measures(second[ids[0]])] if ids else []
     out = {}
     for name in names:
         values = [(measures(first[i])[name], measures(second[i])[name]) for i in ids]
-        estimate = paired_difference([v[0] for v in values], [v[1] for v in values], resamples=resamples)
+        estimate = paired_difference(
+            [v[0] for v in values], [v[1] for v in values], [groups[i] for i in ids], resamples=resamples
+        )
         out[name] = _difference(estimate)
     mistakes = compare_mistakes(a, b, resamples=resamples)
     return out | {name: _difference(estimate) for name, estimate in mistakes.items()}
@@ -95,7 +106,8 @@ def _means(records: Sequence[Record], resamples: int) -> dict[str, dict[str, flo
     columns = [measures(r) for r in records]
     if not columns:
         return {}
-    return {n: mean_interval([c[n] for c in columns], resamples=resamples).as_dict() for n in columns[0]}
+    groups = clusters(records)
+    return {n: mean_interval([c[n] for c in columns], groups, resamples=resamples).as_dict() for n in columns[0]}
 
 
 def _by(records: Sequence[Record], key: Callable[[Record], str], resamples: int) -> dict[str, Any]:

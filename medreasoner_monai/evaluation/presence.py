@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medreasoner_monai.evaluation.rates import rate
-from medreasoner_monai.evaluation.records import Record
+from medreasoner_monai.evaluation.records import Record, clusters
 
 UNSTATED = "unstated"
 """Kind of an absent target of which the data does not say why it is not there."""
@@ -46,9 +47,9 @@ def presence_report(records: Sequence[Record]) -> dict[str, Any]:
         kinds[record.absent or UNSTATED].append(record)
     report = {
         "samples": len(absent),
-        "false_positive_rate": _rate(false_positives(absent)),
-        "by_kind": {kind: _rate(false_positives(kinds[kind])) for kind in sorted(kinds)},
-        "false_negative_rate": _rate(false_negatives(records)),
+        "false_positive_rate": _rate(absent, false_positives(absent)),
+        "by_kind": {kind: _rate(kinds[kind], false_positives(kinds[kind])) for kind in sorted(kinds)},
+        "false_negative_rate": _rate(records, false_negatives(records)),
     }
     curve = presence_curve(records)
     return report | ({"curve": curve} if curve else {})
@@ -57,7 +58,8 @@ def presence_report(records: Sequence[Record]) -> dict[str, Any]:
 def presence_curve(records: Sequence[Record]) -> list[dict[str, float]]:
     """Both rates for every threshold on confidence that changes one, at most about a hundred; empty without confidence.
 
-    Each point has ``threshold``, ``false_positive_rate`` (readable answers on absent targets whose region has at least
+    Each point has ``threshold`` and two rates with the ends of their 95 % intervals (``…_low``, ``…_high``):
+    ``false_positive_rate`` (readable answers on absent targets whose region has at least
     that confidence) and ``false_negative_rate`` (those on present targets that say "nothing", or whose region has less
     and is withheld). A region that was withheld already stays so.
     """
@@ -74,11 +76,18 @@ def presence_curve(records: Sequence[Record]) -> list[dict[str, float]]:
     return [
         {
             "threshold": float(limit),
-            "false_positive_rate": round(float((wrong >= limit).mean()), 5),
-            "false_negative_rate": round(float((right < limit).mean()), 5),
+            **_point("false_positive", wrong >= limit, clusters(absent)),
+            **_point("false_negative", right < limit, clusters(present)),
         }
         for limit in [*limits[:-1:every], limits[-1]]
     ]
+
+
+def _point(name: str, happened: NDArray[np.bool_], groups: Sequence[str]) -> dict[str, float]:
+    found = rate(happened.tolist(), groups)
+    assert found is not None
+    values = found.as_dict()
+    return {f"{name}_rate": values["mean"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
 
 
 def _confidence(record: Record) -> float:
@@ -86,6 +95,7 @@ def _confidence(record: Record) -> float:
     return record.confidence if record.answered and record.confidence is not None else -1.0
 
 
-def _rate(happened: dict[str, bool]) -> dict[str, float] | None:
-    found = rate(happened.values())
+def _rate(records: Sequence[Record], happened: dict[str, bool]) -> dict[str, float] | None:
+    counted = [r for r in records if r.id in happened]
+    found = rate([happened[r.id] for r in counted], clusters(counted))
     return None if found is None else found.as_dict()

@@ -35,6 +35,9 @@ class Record:
     ``box_iou`` and ``point_dice`` are 0 and it has no masks. Tables from before there were such samples lack it.
     ``absent`` says why it is not there, as the data has it.
 
+    ``group`` is the patient, by which intervals are clustered (:func:`clusters`), and ``source`` the set that the
+    sample comes from; both are empty in older tables.
+
     ``truth`` is the true box, ``picture`` identifies the image among the data set's, and ``midline`` is a column, where
     the sample is about a side (:mod:`~medreasoner_monai.evaluation.sides`).
     """
@@ -61,6 +64,8 @@ class Record:
     picture: str = ""
     truth: list[float] | None = None
     midline: float | None = None
+    group: str = ""
+    source: str = ""
 
     @property
     def said_nothing(self) -> bool:
@@ -94,6 +99,11 @@ def by_id(records: Sequence[Record]) -> dict[str, Record]:
             "sample an id of its own and evaluate again"
         )
     return found
+
+
+def clusters(records: Sequence[Record]) -> list[str]:
+    """The group of each record; one without a group, of an older table, is a group of its own."""
+    return [f"group {r.group}" if r.group else f"sample {r.id}" for r in records]
 
 
 def write_records(path: Path, records: list[Record], about: Mapping[str, Any] | None = None) -> None:

@@ -127,6 +127,8 @@ def _score(sample: Sample, reading: Reading, segmenters: Mapping[str, Embeddings
         "picture": hashlib.sha256(sample.image.tobytes()).hexdigest()[:16],
         "truth": None if sample.box is None else [round(v, 3) for v in sample.box.xyxy],
         "midline": target_midline(sample),
+        "group": sample.group,
+        "source": sample.origin.source if sample.origin else "",
     }
     if not isinstance(answer, Grounding):
         nothing = np.zeros_like(sample.mask)

@@ -16,9 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.data.sample import Sample
+from medreasoner_monai.evaluation.bootstrap import Estimate
 from medreasoner_monai.evaluation.rates import rate
+<<<<<<< HEAD
 from medreasoner_monai.evaluation.records import Record
 from medreasoner_monai.task.taxonomy import TAXONOMY
+=======
+from medreasoner_monai.evaluation.records import Record, clusters
+>>>>>>> firewall
 
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}
@@ -122,16 +127,20 @@ def sides_report(records: Sequence[Record]) -> dict[str, Any]:
         ``confusion_rate`` over these, also ``by_category`` (estimates with 95 % intervals, None of nothing).
     """
     crossed = crossings(records)
-    kinds: dict[str, list[bool]] = defaultdict(list)
-    for record in records:
-        if record.id in crossed:
-            kinds[record.category].append(crossed[record.id])
-    overall = rate(crossed.values())
+    judged = [r for r in records if r.id in crossed]
+    kinds: dict[str, list[Record]] = defaultdict(list)
+    for record in judged:
+        kinds[record.category].append(record)
+
+    def share(part: Sequence[Record]) -> Estimate | None:
+        return rate([crossed[r.id] for r in part], clusters(part))
+
+    overall = share(judged)
     return {
         "samples": sum(r.present and is_sided(r.category, r.question) for r in records),
         "regions": len(crossed),
         "confusion_rate": None if overall is None else overall.as_dict(),
-        "by_category": {name: e.as_dict() for name in sorted(kinds) if (e := rate(kinds[name])) is not None},
+        "by_category": {name: e.as_dict() for name in sorted(kinds) if (e := share(kinds[name])) is not None},
     }
 
 

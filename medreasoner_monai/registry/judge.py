@@ -9,8 +9,9 @@ from typing import Any
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.evaluation.bootstrap import paired_difference
 from medreasoner_monai.evaluation.metrics import mistake_rate
-from medreasoner_monai.evaluation.mistakes import compare_mistakes
+from medreasoner_monai.evaluation.mistakes import compare_mistakes, paired_clusters
 from medreasoner_monai.evaluation.records import Record, by_id
+from medreasoner_monai.evaluation.regions import headline
 from medreasoner_monai.settings.config import GateSettings
 
 _RATES = {
@@ -113,8 +114,9 @@ def _against(champion: Sequence[Record], candidate: Sequence[Record], settings: 
     old, new = by_id(champion), by_id(candidate)
     if set(old) != set(new):
         raise InputError("champion and candidate were evaluated on different samples; evaluate both on one test split")
-    ids = sorted(i for i, r in old.items() if r.present)
-    gain = paired_difference([old[i].box_iou for i in ids], [new[i].box_iou for i in ids])
+    ids = sorted(r.id for r in headline(champion))
+    groups = paired_clusters(champion, candidate)
+    gain = paired_difference([old[i].box_iou for i in ids], [new[i].box_iou for i in ids], [groups[i] for i in ids])
     checks = [
         Check(
             "not worse than the champion",

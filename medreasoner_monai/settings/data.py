@@ -33,6 +33,13 @@ class SplitSettings(Section):
     val: float = Field(0.1, ge=0, lt=1, description="share of the patients")
     test: float = Field(0.2, ge=0, lt=1, description="share of the patients")
     salt: str = Field("", description="another text gives another division")
+    keep: Path | None = Field(
+        None, description="an earlier data set (its folder); the groups that it has stay in the splits they are in"
+    )
+    stratify: bool = Field(
+        True,
+        description="give small sources, modalities and categories a group in test and val where the digest did not",
+    )
 
     @model_validator(mode="after")
     def _some_train(self) -> SplitSettings:
@@ -41,6 +48,7 @@ class SplitSettings(Section):
         return self
 
 
+<<<<<<< HEAD
 class CleanSettings(Section):
     """Which masks are set aside before anybody asks about them. A limit that is null is not checked."""
 
@@ -79,6 +87,14 @@ class CleanSettings(Section):
     )
     min_range: float | None = Field(
         8, gt=0, le=255, description="grey levels between the picture's 1st and 99th percentile; less is blank"
+=======
+class FirewallSettings(Section):
+    """What may not be on both sides of a split, and what a team accepts all the same."""
+
+    allow: tuple[Literal["group", "study", "picture", "near-duplicate", "question"], ...] = Field(
+        (),
+        description="kinds of leaks that are reported and accepted; what is accepted stands in the data set's report",
+>>>>>>> firewall
     )
 
 
@@ -109,7 +125,11 @@ class DataSettings(Section):
 
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
+<<<<<<< HEAD
     clean: CleanSettings = CleanSettings()
+=======
+    firewall: FirewallSettings = FirewallSettings()
+>>>>>>> firewall
     questions: QuestionSettings = QuestionSettings()
 <<<<<<< HEAD
     work: WorkSettings = WorkSettings()

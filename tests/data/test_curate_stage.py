@@ -203,12 +203,12 @@ def test_a_test_split_that_is_the_validation_split_is_refused(tmp_path: Path, dr
 
 
 def test_files_of_one_name_without_ids_are_told_apart(tmp_path: Path, draft: Draft) -> None:
-    for n, folder in enumerate(("train", "test")):
+    for n, folder in enumerate(SPLITS):
         (tmp_path / folder).mkdir()
         rows = [to_row(sample(10 * n + m)) | {"extra_info": None} for m in range(3)]
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / folder / "part.parquet")
-    files = {name: tmp_path / name / "part.parquet" for name in ("train", "test")}
-    curate_into(draft, data(ParquetSettings(kind="parquet", val=files["train"], **files)), NoProgress())
+    files = {name: tmp_path / name / "part.parquet" for name in SPLITS}
+    curate_into(draft, data(ParquetSettings(kind="parquet", **files)), NoProgress())
     found = splits(draft)
     assert [s.id for s in found["train"]] == [f"part.parquet row {n}" for n in range(3)]
     assert [s.id for s in found["test"]] == [f"part.parquet row {n} (3)" for n in range(3)]

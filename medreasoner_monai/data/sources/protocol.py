@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import Sample
@@ -50,12 +52,15 @@ class Placed:
         The split that the source puts it into; None leaves it to the split by group.
     named:
         Whether the source gave it its id. An id made of the place in a file may be changed if it is taken.
+    stored:
+        The picture's values before windowing, as :class:`~medreasoner_monai.data.labelled.LabelledImage` has them.
     """
 
     sample: Sample
     where: str
     split: str | None = None
     named: bool = True
+    stored: NDArray[Any] | None = None
 
 
 Item = LabelledImage | Placed | Reject

@@ -59,6 +59,8 @@ class LiteMedSamSegmenter(SamSegmenter):
         """
         import torch
 
+        from medreasoner_monai.segmenters.lite_medsam_layers import encode
+
         frames = [check_image(image) for image in images]
         found: list[Embedding] = []
         step = _IMAGES if self.half else _IMAGES_ON_CPU
@@ -66,7 +68,7 @@ class LiteMedSamSegmenter(SamSegmenter):
             part = slice(start, start + step)
             with torch.inference_mode(), torch.autocast(self.device.type, torch.float16, enabled=self.half):
                 pixels = torch.stack([self._pixels(i, f) for i, f in zip(images[part], frames[part], strict=True)])
-                features = self.model.image_encoder(pixels).float()
+                features = encode(self.model.image_encoder, pixels).float()
             found += [Embedding(f.clone(), frame) for f, frame in zip(features, frames[part], strict=True)]
         return found
 

@@ -1,4 +1,4 @@
-"""Train the network of the segmenter `fusion` on folders of pictures and masks, and measure it on patients held out.
+"""Train the network of the segmenter `fusion` on folders of pictures and masks, and measure it on others.
 
     python -m benchmarks.fusion_training FOLDER ... --work WORK [--held-out 0.25] [--epochs 14] [--out fusion.safetensors]
 
@@ -29,9 +29,9 @@ from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sources.folders import FolderSource, folder_sources
 from medreasoner_monai.evaluation.jitter import generator, jittered
-from medreasoner_monai.segmenters.fusion import Embedding, FusionSegmenter, draw
+from medreasoner_monai.segmenters.fusion import Embedding, FusionSegmenter
 from medreasoner_monai.segmenters.fusion_net import FusionNet, load
-from medreasoner_monai.segmenters.fusion_view import CLASSICAL, LEARNED, PLANES, SIDE, Window, sample
+from medreasoner_monai.segmenters.fusion_view import CLASSICAL, LEARNED, PLANES, SIDE, Window, resampled, sample
 from medreasoner_monai.segmenters.lite_medsam import load as load_learned
 from medreasoner_monai.segmenters.protocol import Mask, Prompt
 from medreasoner_monai.settings.data import FolderSettings
@@ -239,15 +239,19 @@ def dice(found: Mask, truth: Mask) -> float:
 
 
 def scores(net: FusionNet, found: Sequence[Example], variant: int) -> list[float]:
-    """Dice of every example's mask at its image's size."""
+    """Dice of every example's mask on the square, whose cells are coarser than pixels: a little less than the engine's."""
     done = []
     for start in range(0, len(found), 32):
         group = found[start : start + 32]
         with torch.inference_mode():
             logits = net(torch.from_numpy(np.stack([e.planes[variant] for e in group])).float()).numpy()
         for e, one in zip(group, logits, strict=True):
+            window = Window(*e.windows[variant])
+            rows, cols = e.mask.shape
+            x1, y1 = min(max(round(window.x1), 0), cols - 1), min(max(round(window.y1), 0), rows - 1)
+            x2, y2 = min(max(round(window.x2), x1 + 1), cols), min(max(round(window.y2), y1 + 1), rows)
             mask = np.zeros_like(e.mask)
-            draw(mask, one, Window(*e.windows[variant]))
+            mask[y1:y2, x1:x2] = resampled(one, window.area, (x1, y1, x2, y2)) > 0
             done.append(dice(mask, e.mask))
     return done
 

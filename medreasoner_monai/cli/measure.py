@@ -53,8 +53,8 @@ def evaluate(
     reasoner: Annotated[
         str,
         typer.Option(
-            help="truth, truth:jitter=0.1, centre-box, a model or bundle folder, predictions (.jsonl), an endpoint's URL, or blank-image:"
-            " and a model."
+            help="truth (with boxes off by up to a share of a side: truth:jitter=0.1), centre-box, a model or bundle"
+            " folder, predictions (.jsonl), an endpoint's URL, or blank-image: and a model."
         ),
     ],
     data: Annotated[Path, typer.Option(help="A U-MRG parquet file, or a folder with images/ and masks/.")],

@@ -102,8 +102,8 @@ def build_answerer(text: str, options: ReasonerOptions | None = None, sampling: 
     Parameters
     ----------
     text:
-        ``truth``, ``truth:jitter=0.1``, ``centre-box``, a model folder, a bundle folder, a file of predictions (``.jsonl``), the URL of an
-        OpenAI-compatible endpoint, or a folder, bundle or URL behind ``blank-image:``.
+        ``truth``, ``truth:jitter=0.1``, ``centre-box``, a model folder, a bundle folder, a file of predictions
+        (``.jsonl``), the URL of an OpenAI-compatible endpoint, or a folder, bundle or URL behind ``blank-image:``.
     options:
         How a reasoner is made; a file of predictions takes its ``reader``.
     sampling:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.files import object_digest
 from medreasoner_monai.segmenters import classical, lite_medsam, sam
-from medreasoner_monai.segmenters.fusion_view import SIDE, Plane, Window, lab, planes
+from medreasoner_monai.segmenters.fusion_view import CLASSICAL_SCALE, LEARNED_SCALE, SIDE, Plane, Window, lab, planes, resampled
 from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, Prompt
 from medreasoner_monai.segmenters.shape import locate
 from medreasoner_monai.segmenters.weights import weights_digest
@@ -48,10 +47,22 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What the network sees of a prompt, ``(planes, SIDE, SIDE)``, and the part of the image that it covers."""
+    """What the network sees of a prompt.
+
+    Attributes
+    ----------
+    planes:
+        ``(planes, SIDE, SIDE)``.
+    window:
+        The part of the image that they cover.
+    learned, classical:
+        What the engines say, as they said it: logits ``(h, w)`` over the whole image, and log-odds about the prompt.
+    """
 
     planes: Plane
     window: Window
+    learned: NDArray[np.float32]
+    classical: classical.Evidence
 
 
 class FusionSegmenter:
@@ -102,9 +113,9 @@ class FusionSegmenter:
             group = views[start : start + _AT_ONCE]
             batch = torch.from_numpy(np.stack([view.planes for _, view in group])).to(self.learned.device)
             with torch.inference_mode():
-                logits = self.net(batch).float().cpu().numpy()
-            for (i, view), one in zip(group, logits, strict=True):
-                draw(masks[i], one, view.window)
+                weighed = self.net.weigh(batch).cpu().numpy()
+            for (i, view), one in zip(group, weighed, strict=True):
+                draw(masks[i], one, view)
         return masks
 
     def views(self, embedding: Embedding, prompts: Sequence[Prompt]) -> Iterator[tuple[int, View]]:
@@ -123,7 +134,7 @@ class FusionSegmenter:
                 assert box is not None and evidence is not None, "prompts off the picture were left out"
                 window = Window.about(box)
                 seen = planes(embedding.picture, window, box, points, logits, overlap, whole, evidence)
-                yield there[k], View(seen, window)
+                yield there[k], View(seen, window, logits, evidence)
 
     def pack(self, embedding: Embedding) -> dict[str, NDArray[Any]]:
         """LiteMedSAM's features, and the image."""
@@ -149,25 +160,27 @@ class FusionSegmenter:
         return Prompt(Box(found.x1 * sx, found.y1 * sy, found.x2 * sx, found.y2 * sy, own), prompt.points)
 
 
-def draw(mask: Mask, logits: Plane, window: Window) -> None:
+def draw(mask: Mask, weighed: NDArray[np.float32], view: View) -> None:
     """Mark in ``mask`` ``(rows, cols)`` the pixels whose logit is above 0, or the likeliest where none is.
 
     Parameters
     ----------
-    logits:
-        ``(SIDE, SIDE)``, evenly spaced over ``window``.
+    weighed:
+        What :meth:`~medreasoner_monai.segmenters.fusion_net.FusionNet.weigh` says of the view, ``(3, SIDE, SIDE)``.
     """
     rows, cols = mask.shape
+    window = view.window
     x1, y1 = min(max(int(np.ceil(window.x1 - 0.5)), 0), cols - 1), min(max(int(np.ceil(window.y1 - 0.5)), 0), rows - 1)
     x2 = min(max(int(np.floor(window.x2 + 0.5)), x1 + 1), cols)
     y2 = min(max(int(np.floor(window.y2 + 0.5)), y1 + 1), rows)
-    (cw, ch), size = window.cell, (x2 - x1, y2 - y1)
-    to_source = np.array(
-        [[1 / cw, 0, (x1 + 0.5 - window.x1) / cw - 0.5], [0, 1 / ch, (y1 + 0.5 - window.y1) / ch - 0.5]]
-    )
-    fine = cv2.warpAffine(
-        logits, to_source, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-    )
+    part = (x1, y1, x2, y2)
+    own, trust, share = (resampled(plane, window.area, part) for plane in weighed)
+    limit = 2 * LEARNED_SCALE
+    learned = np.clip(resampled(view.learned, (0, 0, cols, rows), part), -limit, limit)
+    limit = 1.5 * CLASSICAL_SCALE
+    odds = np.maximum(view.classical.odds, -8)
+    classical = np.clip(resampled(odds, view.classical.rect, part, -8.0), -limit, limit)
+    fine = own + trust * learned + share * classical
     mask[y1:y2, x1:x2] = fine >= min(0.0, float(fine.max()))
 
 

@@ -1,7 +1,8 @@
 """The fusion network: two engines' logits and what is around the prompt in, one mask's logits out.
 
-A small U-Net (Ronneberger et al., 2015) of about 170,000 weights. Its answer is added to a weighted sum of the two
-engines' logits, so that it has to learn only where they are wrong.
+A small U-Net (Ronneberger et al., 2015) of about 170,000 weights. For each place it says how far to trust either
+engine's logit, and what to add. That is smooth, where the engines are sharp: so it is computed on a coarse square, and
+the sum at the image's own resolution, in which thin structures survive.
 """
 
 from __future__ import annotations
@@ -27,11 +28,17 @@ class FusionNet(nn.Module):
         self.down = nn.ModuleList([_pair(a, b), _pair(b, c), _pair(c, d)])
         self.look = nn.Sequential(nn.Linear(d, d), nn.SiLU(), nn.Linear(d, d))
         self.up = nn.ModuleList([_pair(d + c, c), _pair(c + b, b), _layer(b + a, a)])
-        self.leave = nn.Conv2d(a, 1, 1)
-        self.share = nn.Parameter(torch.tensor([0.4, 0.4]))
+        self.leave = nn.Conv2d(a, 3, 1)
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Logits of being target."""
+        """Logits of being target, at the planes' own resolution."""
+        own, learned, classical = self.weigh(planes).unbind(1)
+        return (
+            own + learned * planes[:, LEARNED] * LEARNED_SCALE + classical * planes[:, CLASSICAL] * CLASSICAL_SCALE
+        )
+
+    def weigh(self, planes: Tensor) -> Tensor:
+        """What to add, and the weights of the learned logit and the classical log-odds: ``(n, 3, h, w)``."""
         x = self.enter(planes)
         kept = []
         for step in self.down:
@@ -42,9 +49,8 @@ class FusionNet(nn.Module):
         for step in self.up:
             x = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = step(torch.cat([x, kept.pop()], dim=1))
-        own = self.leave(x)[:, 0]
-        learned, classical = planes[:, LEARNED] * LEARNED_SCALE, planes[:, CLASSICAL] * CLASSICAL_SCALE
-        return own + self.share[0] * learned + self.share[1] * classical
+        own, learned, classical = self.leave(x).float().unbind(1)
+        return torch.stack([own, 0.8 * torch.sigmoid(learned), 0.8 * torch.sigmoid(classical)], dim=1)
 
 
 def load(path: Path) -> FusionNet:

@@ -65,12 +65,17 @@ class Window:
         return cls(box[0] - dx, box[1] - dy, box[2] + dx, box[3] + dy)
 
     @property
+    def area(self) -> tuple[float, float, float, float]:
+        """``(x1, y1, x2, y2)``."""
+        return self.x1, self.y1, self.x2, self.y2
+
+    @property
     def cell(self) -> tuple[float, float]:
         """Width and height of a cell of the square, in pixels."""
         return (self.x2 - self.x1) / SIDE, (self.y2 - self.y1) / SIDE
 
     def centres(self) -> tuple[Plane, Plane]:
-        """x and y of the cells' centres, each ``(SIDE, SIDE)``."""
+        """Horizontal and vertical places of the cells' centres, each ``(SIDE, SIDE)``."""
         steps = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
         x, y = np.meshgrid(self.x1 + steps * (self.x2 - self.x1), self.y1 + steps * (self.y2 - self.y1))
         return x.astype(np.float32), y.astype(np.float32)
@@ -108,6 +113,39 @@ def sample(values: NDArray[np.float32], window: Window, area: Sequence[float], b
         return cv2.warpAffine(part, to_source, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return cv2.warpAffine(
         part, to_source, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(beyond,) * 4
+    )
+
+
+def resampled(
+    values: NDArray[np.float32],
+    area: Sequence[float],
+    part: tuple[int, int, int, int],
+    beyond: float | None = None,
+) -> NDArray[np.float32]:
+    """Values at the pixels of a part of the image, bilinear.
+
+    Parameters
+    ----------
+    values:
+        ``(h, w)``, evenly spaced over ``area``, no finer than pixels.
+    area, part:
+        ``(x1, y1, x2, y2)`` in pixels of the image, those of ``part`` whole.
+    beyond:
+        What lies outside of ``area``; None repeats the values at its edge.
+    """
+    h, w = values.shape
+    sx, sy = w / (area[2] - area[0]), h / (area[3] - area[1])
+    to_source = np.array(
+        [[sx, 0, (part[0] + 0.5 - area[0]) * sx - 0.5], [0, sy, (part[1] + 0.5 - area[1]) * sy - 0.5]]
+    )
+    border = cv2.BORDER_REPLICATE if beyond is None else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(
+        np.ascontiguousarray(values),
+        to_source,
+        (part[2] - part[0], part[3] - part[1]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=border,
+        borderValue=0.0 if beyond is None else beyond,
     )
 
 

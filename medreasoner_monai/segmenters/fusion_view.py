@@ -135,9 +135,7 @@ def resampled(
     """
     h, w = values.shape
     sx, sy = w / (area[2] - area[0]), h / (area[3] - area[1])
-    to_source = np.array(
-        [[sx, 0, (part[0] + 0.5 - area[0]) * sx - 0.5], [0, sy, (part[1] + 0.5 - area[1]) * sy - 0.5]]
-    )
+    to_source = np.array([[sx, 0, (part[0] + 0.5 - area[0]) * sx - 0.5], [0, sy, (part[1] + 0.5 - area[1]) * sy - 0.5]])
     border = cv2.BORDER_REPLICATE if beyond is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(
         np.ascontiguousarray(values),

@@ -1,6 +1,6 @@
 """Train the network of the segmenter `fusion` on folders of pictures and masks, and measure it on others.
 
-    python -m benchmarks.fusion_training FOLDER ... --work WORK [--held-out 0.25] [--epochs 14] [--out fusion.safetensors]
+    python -m benchmarks.fusion_training FOLDER ... --work WORK [--held-out 0.25] [--epochs 40] [--out FILE]
 
 Each FOLDER is in BiomedParse's naming, or holds such folders. Sets whose SOURCE.json states a licence that restricts
 use or derivatives (non-commercial, share-alike, GPL), or none, are left out of training and measured as sets never
@@ -258,7 +258,7 @@ def dice(found: Mask, truth: Mask) -> float:
 
 
 def scores(net: FusionNet, found: Sequence[Example], variant: int) -> list[float]:
-    """Dice of every example's mask on the square, whose cells are coarser than pixels: a little less than the engine's."""
+    """Dice of every example's mask, drawn from the square alone: a little less than the engine's."""
     done = []
     for start in range(0, len(found), 32):
         group = found[start : start + 32]
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("fusion.safetensors"))
     parser.add_argument("--held-out", type=float, default=0.25, help="share of the patients; 0 trains on all")
-    parser.add_argument("--epochs", type=float, default=14)
+    parser.add_argument("--epochs", type=float, default=40)
     parser.add_argument("--start", type=Path, metavar="FILE", help="weights to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--any-licence", action="store_true")

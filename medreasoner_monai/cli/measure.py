@@ -62,8 +62,8 @@ def evaluate(
     segmenter: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME, NAME:option=value,… or LABEL=NAME:…; may be repeated. Default: fusion where the extra lite-medsam is"
-            " installed, else classical."
+            help="NAME, NAME:option=value,… or LABEL=NAME:…; may be repeated. Default: fusion where the extra"
+            " lite-medsam is installed, else classical."
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt template: think, direct, brief.")] = None,

@@ -38,7 +38,7 @@ from medreasoner_monai.task.keypoints import mask_box
 VERSION = 1
 WEIGHTS = Path(__file__).with_name("fusion.safetensors")
 """Trained by ``benchmarks/fusion_training.py`` on sets whose licence allows it; docs/segmenters.md names them."""
-SHA256 = ""
+SHA256 = "ed9704d87014bec08802019f199b6982f9d5dc29db4d3d1007e8737a98daa818"
 """Of :data:`WEIGHTS`."""
 
 _AT_ONCE = 16

@@ -106,14 +106,10 @@ def sample(values: NDArray[np.float32], window: Window, area: Sequence[float], b
     part = np.ascontiguousarray(values[top:bottom, left:right])
     if max(fx, fy) > 1:
         sigma = (max(0.45 * fx - 0.25, 1e-3), max(0.45 * fy - 0.25, 1e-3))
-        part = cv2.GaussianBlur(part, (0, 0), sigmaX=sigma[0], sigmaY=sigma[1], borderType=cv2.BORDER_REPLICATE)
+        smooth = cv2.GaussianBlur(part, (0, 0), sigmaX=sigma[0], sigmaY=sigma[1], borderType=cv2.BORDER_REPLICATE)
+        part = np.asarray(smooth, dtype=np.float32)
     to_source = np.array([[fx, 0, x1 - left + fx / 2 - 0.5], [0, fy, y1 - top + fy / 2 - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    if beyond is None:
-        return cv2.warpAffine(part, to_source, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.warpAffine(
-        part, to_source, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(beyond,) * 4
-    )
+    return _warped(part, to_source, (SIDE, SIDE), beyond)
 
 
 def resampled(
@@ -136,15 +132,23 @@ def resampled(
     h, w = values.shape
     sx, sy = w / (area[2] - area[0]), h / (area[3] - area[1])
     to_source = np.array([[sx, 0, (part[0] + 0.5 - area[0]) * sx - 0.5], [0, sy, (part[1] + 0.5 - area[1]) * sy - 0.5]])
-    border = cv2.BORDER_REPLICATE if beyond is None else cv2.BORDER_CONSTANT
-    return cv2.warpAffine(
-        np.ascontiguousarray(values),
+    size = (part[2] - part[0], part[3] - part[1])
+    return _warped(np.ascontiguousarray(values), to_source, size, beyond)
+
+
+def _warped(
+    values: NDArray[np.float32], to_source: NDArray[np.float64], size: tuple[int, int], beyond: float | None
+) -> NDArray[np.float32]:
+    """Values ``(h, w)`` or ``(h, w, channels)`` at other places, bilinear, ``size`` (width, height) of them."""
+    found = cv2.warpAffine(
+        values,
         to_source,
-        (part[2] - part[0], part[3] - part[1]),
+        size,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=border,
-        borderValue=0.0 if beyond is None else beyond,
+        borderMode=cv2.BORDER_REPLICATE if beyond is None else cv2.BORDER_CONSTANT,
+        borderValue=(0.0 if beyond is None else beyond,) * 4,
     )
+    return np.asarray(found, dtype=np.float32)
 
 
 def planes(

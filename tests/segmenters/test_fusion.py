@@ -17,7 +17,8 @@ from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.files import file_digest
 from medreasoner_monai.segmenters import fusion
 from medreasoner_monai.segmenters.carry import PromptCarrier
-from medreasoner_monai.segmenters.fusion import FusionSegmenter, draw, load
+from medreasoner_monai.segmenters.classical import Evidence
+from medreasoner_monai.segmenters.fusion import FusionSegmenter, View, draw, load
 from medreasoner_monai.segmenters.fusion_view import PLANES, SIDE, Window, sample
 from medreasoner_monai.segmenters.protocol import Prompt
 from medreasoner_monai.segmenters.registry import identity
@@ -156,14 +157,30 @@ def test_sampling_a_plane_onto_the_square_gives_its_values_at_the_cells_centres(
     np.testing.assert_allclose(sample(cols, coarse, (0, 0, 80, 50))[inner, inner], x[inner, inner], atol=0.05)
 
 
-def test_drawing_is_the_inverse_of_sampling() -> None:
+def test_drawing_is_the_inverse_of_sampling_and_adds_the_engines_at_the_images_resolution() -> None:
     truth = ellipse()
     box = mask_box(truth)
     window = Window.about(box.xyxy)
+    nothing = np.zeros((SIDE, SIDE), dtype=np.float32)
     seen = sample(truth.astype(np.float32), window, (0, 0, COLS, ROWS), 0.0)
+    flat = Evidence((36, 34, 144, 106), np.zeros((8, 8), dtype=np.float32), box.xyxy)
+    view = View(nothing, window, np.zeros((ROWS, COLS), dtype=np.float32), flat)
     mask = np.zeros_like(truth)
-    draw(mask, seen - 0.5, window)
+    draw(mask, np.stack([seen - 0.5, nothing, nothing]), view)
     assert dice(mask, truth) > 0.985
+
+    # A line of one pixel, finer than a cell of the square, comes through from either engine that is trusted.
+    line = np.zeros((ROWS, COLS), dtype=bool)
+    line[70, 60:120] = True
+    logits = np.where(line, 4, -4).astype(np.float32)
+    x1, y1, x2, y2 = flat.rect
+    from_learned = View(nothing, window, logits, flat)
+    from_classical = View(nothing, window, np.zeros_like(logits), Evidence(flat.rect, logits[y1:y2, x1:x2], box.xyxy))
+    for view, weights in ((from_learned, (0.0, 1.0, 0.0)), (from_classical, (0.0, 0.0, 1.0))):
+        mask = np.zeros_like(truth)
+        # Just below 0 by itself, so that what neither engine marks stays out.
+        draw(mask, np.stack([nothing + w for w in weights]) - np.array([0.01, 0, 0], np.float32)[:, None, None], view)
+        np.testing.assert_array_equal(mask, line)
 
 
 def test_its_weights_are_pinned_and_others_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How good and how fast the weight-free segmenters are when they are given true prompts.
+"""How good and how fast the segmenters that need no weights from you are when they are given true prompts.
 
     python benchmarks/segmenters.py FOLDER [--segmenter classical --segmenter ellipse ...] [--phantoms N]
 
@@ -13,13 +13,13 @@ import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, PromptKind
+from medreasoner_monai.segmenters.protocol import Image, Mask, Prompt, PromptKind, Segmenter
 from medreasoner_monai.segmenters.registry import ENGINES, NEED_WEIGHTS, build
 from medreasoner_monai.task.keypoints import key_points, mask_box
 
@@ -76,9 +76,8 @@ def interval(groups: list[list[float]], rounds: int = 2000) -> tuple[float, floa
     return float(low), float(high)
 
 
-def measure(name: str, kind: PromptKind, samples: list[Sample]) -> tuple[list[list[float]], float]:
+def measure(segmenter: Segmenter[Any], kind: PromptKind, samples: list[Sample]) -> tuple[list[list[float]], float]:
     """Dice of every mask, one list an image, and milliseconds a mask, each image's one embedding included."""
-    segmenter = build(name)
     scores, spent = [], 0.0
     for image, masks in samples:
         prompts = [Prompt(mask_box(mask), key_points(mask)).only(kind) for mask in masks]
@@ -102,12 +101,12 @@ def main() -> None:
     samples = list(folder_samples(args.folder) if args.folder else phantom_samples(args.phantoms))
     if not samples:
         parser.error(f"{args.folder} has no images/*.png with masks/*.png of their names")
-    kinds: tuple[Literal["points", "box", "both"], ...] = get_args(PromptKind)
     print(f"{len(samples)} images, {sum(len(masks) for _, masks in samples)} masks")
     print(f"{'segmenter':12}{'prompt':8}{'Dice':>7}  {'95 % interval':16}{'ms/mask':>8}")
     for name in args.segmenter or free:
-        for kind in kinds:
-            scores, milliseconds = measure(name, kind, samples)
+        segmenter = build(name)
+        for kind in segmenter.prompt_kinds:
+            scores, milliseconds = measure(segmenter, kind, samples)
             mean = np.mean([s for group in scores for s in group])
             low, high = interval(scores)
             print(f"{name:12}{kind:8}{mean:7.3f}  [{low:.3f}, {high:.3f}]  {milliseconds:8.1f}")

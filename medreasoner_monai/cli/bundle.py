@@ -29,8 +29,9 @@ def package(
         Path | None, typer.Option(help="Evaluation folder, whose figures and intervals go into the model card.")
     ] = None,
     segmenter: Annotated[
-        str, typer.Option(help="NAME:option=value,…; its weights are copied into the bundle.")
-    ] = "classical",
+        str,
+        typer.Option(help="NAME:option=value,…; its weights are copied into the bundle. auto: fusion, else classical."),
+    ] = "auto",
     version: Annotated[str | None, typer.Option(help="Version of the bundle; default: the package's.")] = None,
     changes: Annotated[str, typer.Option(help="What is new in it, for the changelog.")] = "first version",
     trained_on: Annotated[str, typer.Option(help="What it was trained on, in a sentence.")] = "not stated",

@@ -53,8 +53,8 @@ def evaluate(
     reasoner: Annotated[
         str,
         typer.Option(
-            help="truth, centre-box, a model or bundle folder, predictions (.jsonl), an endpoint's URL, or blank-image:"
-            " and a model."
+            help="truth (with boxes off by up to a share of a side: truth:jitter=0.1), centre-box, a model or bundle"
+            " folder, predictions (.jsonl), an endpoint's URL, or blank-image: and a model."
         ),
     ],
     data: Annotated[
@@ -63,7 +63,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for samples.parquet and metrics.json; goes on where it was.")],
     segmenter: Annotated[
         list[str] | None,
-        typer.Option(help="NAME, NAME:option=value,… or LABEL=NAME:…; may be repeated. Default: classical."),
+        typer.Option(
+            help="NAME, NAME:option=value,… or LABEL=NAME:…; may be repeated. Default: fusion where the extra"
+            " lite-medsam is installed, else classical."
+        ),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt template: think, direct, brief.")] = None,
     reader: Annotated[
@@ -114,7 +117,7 @@ def evaluate(
         seeded=seed_requests,
     )
     sampling = Sampling(samples, temperature, abstain_under)
-    chosen = segmenters(segmenter or ["classical"], cache)
+    chosen = segmenters(segmenter or ["auto"], cache)
     with progress("evaluating") as watch:
         done = evaluate_to(
             out,

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from medreasoner_monai.data.sample import Sample
-from medreasoner_monai.errors import InputError
+from medreasoner_monai.errors import ConfigError, InputError
+from medreasoner_monai.evaluation.jitter import generator, jittered
 from medreasoner_monai.files import file_digest, object_digest
 from medreasoner_monai.reasoners.consensus import answer_by_consensus
 from medreasoner_monai.reasoners.protocol import Image, Reading, Reasoner, Sampler
@@ -117,22 +118,65 @@ class ConsensusAnswerer:
         )
 
 
+@dataclass(frozen=True)
 class Truth:
     """Answers with the true box and points: what the segmenters make of them is their ceiling.
 
     Where the image does not show the target it says so.
+
+    Parameters
+    ----------
+    jitter:
+        How far each side of the box is moved at most, as a share of the box's width or height; the points stay.
+    seed:
+        Together with a sample's id it decides the moves.
     """
 
-    name = "truth"
-    digest = object_digest(["truth", 1])
+    jitter: float = 0.0
+    seed: int = 0
+
     prompt_digest = NO_PROMPT
+
+    @classmethod
+    def read(cls, text: str) -> Truth:
+        """From ``truth`` or ``truth:jitter=0.1,seed=0``.
+
+        Raises
+        ------
+        ConfigError
+            If there is another option, or its value is not a share below a half or a whole number.
+        """
+        given = dict(part.partition("=")[::2] for part in text.partition(":")[2].split(",") if part)
+        try:
+            made = cls(float(given.pop("jitter", 0)), int(given.pop("seed", 0)))
+        except ValueError as error:
+            raise ConfigError(f"{text}: {error}; it is written truth:jitter=0.1,seed=0") from None
+        if given or not 0 <= made.jitter < 0.5:
+            wrong = f"unknown {', '.join(given)}" if given else f"jitter is a share from 0 to 0.5, got {made.jitter}"
+            raise ConfigError(f"{text}: {wrong}; it is written truth:jitter=0.1,seed=0")
+        return made
+
+    @property
+    def name(self) -> str:
+        """Says how far boxes are off, if they are."""
+        return f"truth, boxes off by up to {self.jitter:g}" if self.jitter else "truth"
+
+    @property
+    def digest(self) -> str:
+        """sha256 over jitter and seed."""
+        return object_digest(["truth", 1, self.jitter, self.seed] if self.jitter else ["truth", 1])
 
     def answer(self, samples: Sequence[Sample]) -> list[Reading]:
         """The truth."""
-        return [
-            _reading(Grounding(s.trace, *s.truth) if s.truth else NoAnswer(Reason.NOTHING_FOUND, s.trace), s.frame)
-            for s in samples
-        ]
+        return [_reading(self._one(s), s.frame) for s in samples]
+
+    def _one(self, sample: Sample) -> Answer:
+        if sample.truth is None:
+            return NoAnswer(Reason.NOTHING_FOUND, sample.trace)
+        box, points = sample.truth
+        if self.jitter:
+            box = jittered(box, self.jitter, generator(self.seed, sample.id))
+        return Grounding(sample.trace, box, points)
 
 
 class CentreBox:

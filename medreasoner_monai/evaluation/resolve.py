@@ -130,8 +130,8 @@ def build_answerer(text: str, options: ReasonerOptions | None = None, sampling: 
     Parameters
     ----------
     text:
-        ``truth``, ``centre-box``, a model folder, a bundle folder, a file of predictions (``.jsonl``), the URL of an
-        OpenAI-compatible endpoint, or a folder, bundle or URL behind ``blank-image:``.
+        ``truth``, ``truth:jitter=0.1``, ``centre-box``, a model folder, a bundle folder, a file of predictions
+        (``.jsonl``), the URL of an OpenAI-compatible endpoint, or a folder, bundle or URL behind ``blank-image:``.
     options:
         How a reasoner is made; a file of predictions takes its ``reader``.
     sampling:
@@ -145,6 +145,8 @@ def build_answerer(text: str, options: ReasonerOptions | None = None, sampling: 
     made, drawn = options or ReasonerOptions(), sampling or Sampling()
     if text in _YARDSTICKS:
         return _YARDSTICKS[text]
+    if text.startswith("truth:"):
+        return Truth.read(text)
     blank = text.startswith(BLANK)
     named = text.removeprefix(BLANK)
     if blank and (named in _YARDSTICKS or Path(named).suffix == ".jsonl"):

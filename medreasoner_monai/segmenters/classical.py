@@ -89,6 +89,25 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Log-odds of being target about a prompt.
+
+    Attributes
+    ----------
+    rect:
+        The part of the image, ``(x1, y1, x2, y2)`` in whole pixels, the far edges behind the last one.
+    odds:
+        float32 ``(h, w)``, evenly spaced over ``rect``; below -15 where the prompt's box rules a pixel out.
+    box:
+        The prompt's box ``(x1, y1, x2, y2)``, clipped to the picture; None if it has points alone.
+    """
+
+    rect: tuple[int, int, int, int]
+    odds: NDArray[np.float32]
+    box: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Crop:
     """The surroundings of a prompt, at the working size ``(h, w)``.
 
@@ -142,12 +161,12 @@ class ClassicalSegmenter(OneByOne[Embedding]):
         """One boolean mask ``(rows, cols)`` per prompt, never outside its box; empty where it misses the picture."""
         return [self._one(embedding, prompt) for prompt in prompts]
 
-    def _one(self, embedding: Embedding, prompt: Prompt) -> Mask:
+    def evidence(self, embedding: Embedding, prompt: Prompt) -> Evidence | None:
+        """What speaks for each pixel about the prompt being target, before the threshold; None off the picture."""
         o, frame = self.settings, embedding.frame
-        mask = np.zeros((frame.height, frame.width), dtype=bool)
         box, points = locate(prompt, frame)
         if box is None and (prompt.box is not None or not points):
-            return mask
+            return None
         lone = o.lone_radius * max(frame.width, frame.height)
         pair = Ellipse.on_points(points, o.stretch, o.aspect, max(lone, 1.0)) if points else None
         if box is None:
@@ -163,12 +182,20 @@ class ClassicalSegmenter(OneByOne[Embedding]):
                 odds += (1 - share) * self._whole(crop, ellipse, self._prior(ellipse, crop))
             if share > 0 and pair is not None:
                 odds += share * self._scattered(crop, self._prior(pair, crop))
-        x1, y1, x2, y2 = crop.rect
+        return Evidence(crop.rect, odds.astype(np.float32), box)
+
+    def _one(self, embedding: Embedding, prompt: Prompt) -> Mask:
+        o, frame = self.settings, embedding.frame
+        mask = np.zeros((frame.height, frame.width), dtype=bool)
+        found = self.evidence(embedding, prompt)
+        if found is None:
+            return mask
+        x1, y1, x2, y2 = found.rect
         full = np.full(mask.shape, -np.inf, dtype=np.float32)
-        full[y1:y2, x1:x2] = cv2.resize(odds.astype(np.float32), (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
+        full[y1:y2, x1:x2] = cv2.resize(found.odds, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
         part = slice(y1, y2), slice(x1, x2)
-        if box is not None:
-            part = _pixels(box, frame)
+        if found.box is not None:
+            part = _pixels(found.box, frame)
         # A prompt on the picture always marks something, if only its likeliest pixels.
         mask[part] = full[part] >= min(np.log(o.threshold / (1 - o.threshold)), full[part].max())
         return mask

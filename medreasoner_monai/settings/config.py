@@ -32,7 +32,11 @@ class EvaluateSettings(Section):
 
     batch: int = Field(32, ge=1)
     max_new_tokens: int = Field(96, ge=8)
-    segmenters: tuple[str, ...] = Field(("classical",), description="NAME, NAME:option=value,… or LABEL=NAME:… each")
+    segmenters: tuple[str, ...] = Field(
+        ("auto",),
+        description="NAME, NAME:option=value,… or LABEL=NAME:… each; auto: fusion where the extra lite-medsam is "
+        "installed, else classical",
+    )
     surface: bool = Field(False, description="measure the masks' borders too: takes longer")
     bootstrap: int = Field(2000, ge=100, description="resamples for the 95 % intervals")
     confidence: ConfidenceSettings = ConfidenceSettings()

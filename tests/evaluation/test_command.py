@@ -175,7 +175,8 @@ def test_what_is_no_evaluation_or_reasoner_is_said(tmp_path: Path) -> None:
 
 def test_the_commands(split: Path, tmp_path: Path) -> None:
     def call(*arguments: str) -> object:
-        return CliRunner().invoke(app, list(arguments))
+        chosen = ["--segmenter", "classical"] if arguments[0] == "evaluate" else []
+        return CliRunner().invoke(app, [*arguments, *chosen])
 
     for who in ("truth", "centre-box"):
         done = call("evaluate", "--reasoner", who, "--data", str(split), "--out", str(tmp_path / who))

@@ -113,6 +113,18 @@ class CleanSettings(Section):
     min_range: float | None = Field(
         8, gt=0, le=255, description="grey levels between the picture's 1st and 99th percentile; less is blank"
     )
+    text: Literal["off", "reject"] = Field(
+        "off", description="what happens to pictures with burnt-in text; reject needs the extra text and takes time"
+    )
+    text_characters: int = Field(4, ge=1, description="letters and digits from which a picture has burnt-in text")
+    text_allowed: tuple[str, ...] = Field(
+        (
+            *("r", "l", "right", "left", "a", "p", "h", "f", "pa", "ap", "lat", "lateral", "cc", "mlo", "rcc", "lcc"),
+            *("rmlo", "lmlo", "erect", "upright", "supine", "prone", "sitting", "semi", "standing", "portable"),
+            *("mobile", "cm", "mm", "hz", "mhz", "db", "fps", "kv", "ma", "mas", "mi", "ti", "tis"),
+        ),
+        description="words that say nothing about a patient, lower case; they are not counted",
+    )
 
 
 class QuestionSettings(Section):

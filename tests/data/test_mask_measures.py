@@ -88,5 +88,11 @@ def test_a_few_bright_pixels_do_not_make_a_range() -> None:
     assert grey_range(image) == 100
 
 
+@given(arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]))))
+def test_the_range_is_numpys(image: np.ndarray) -> None:
+    low, high = np.percentile(image, (1, 99), method="inverted_cdf")
+    assert grey_range(image) == float(high) - float(low)
+
+
 def test_overlap_of_two_squares_by_hand() -> None:
     assert overlap(square(0, 0, 4), square(0, 2, 4)) == pytest.approx(8 / 24)

@@ -90,8 +90,10 @@ $(STAMP): pyproject.toml constraints/python311.txt
 		|| { $(PYTHON) -m venv .venv/uv >/dev/null 2>&1 && .venv/uv/bin/python -m pip install --quiet uv; } \
 		|| { rm -rf .venv/uv; $(PYTHON) -m pip install --quiet --target .venv/uv uv; } \
 		|| { rm -rf .venv/uv; echo 'uv could not be fetched: install uv, or pip for $(PYTHON)' >&2; exit 1; }
-	PATH="$$PATH:$$PWD/.venv/uv/bin" uv pip install --compile-bytecode --python $(BIN)/python \
-		--constraints constraints/python311.txt --editable '.[dev]'
+	export PATH="$$PATH:$$PWD/.venv/uv/bin"; uv pip install --compile-bytecode --python $(BIN)/python \
+		--constraints constraints/python311.txt --editable '.[dev]' \
+		&& uv pip install --compile-bytecode --python $(BIN)/python --constraints constraints/python311.txt \
+		--no-deps rapidocr-onnxruntime # asks for an OpenCV that would take the place of the headless one
 	@touch $@
 
 # Every package as it is listed, nothing resolved: these two hold what no resolver would put together (constraints/*.in

@@ -28,7 +28,8 @@ def write_card(dataset: Path, facts: Mapping[str, Any], out: Path | None = None)
     dataset:
         A folder with ``train.parquet`` and so on, or one U-MRG Parquet file.
     facts:
-        What its manifest states; ``sources``, ``synthetic`` and ``masks`` are used where they are there.
+        What its manifest states; ``sources``, ``synthetic``, ``masks`` and ``leaks`` (found by the split firewall,
+        by kind) are used where they are there.
     out:
         Folder for ``card.html``, ``card.md``, ``card.json`` and ``sheets``; the data set's own by default.
 
@@ -71,6 +72,7 @@ def describe(census: Census, facts: Mapping[str, Any], sheets: list[Sheet]) -> d
         "categories": _table(census, "category"),
         "absent": dict(sorted(census.absent.items())),
         "rejects": _rejects(census),
+        "leaks": None if facts.get("leaks") is None else dict(facts["leaks"]),
         "unknown_targets": unknown_targets(census, is_known),
         "gaps": list(find_gaps(census, is_known, synthetic)),
     }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from medreasoner_monai.data.burnt_in import characters, lines_of_text, reader_version
 from medreasoner_monai.data.labelled import LabelledImage, Target
 from medreasoner_monai.data.mask_measures import MaskMeasures, grey_range, overlap
 from medreasoner_monai.data.rejects import Reject
@@ -38,7 +39,8 @@ class Cleaner:
 
     def identity(self) -> dict[str, Any]:
         """What decides its results."""
-        return {"version": _VERSION, **self.settings.model_dump(mode="json")}
+        text = {"text_reader": reader_version()} if self.settings.text != "off" else {}
+        return {"version": _VERSION, **self.settings.model_dump(mode="json"), **text}
 
     def clean(self, picture: LabelledImage) -> tuple[LabelledImage, list[Reject]]:
         """The picture with the targets that are kept, and a reject for each other one, in their order.
@@ -46,12 +48,12 @@ class Cleaner:
         The names of the others are added to ``set_aside`` and leave ``labelled``, so that none is called absent. The
         picture comes back even where no target is left: something may be asked about in vain.
         """
-        blank = self._blank(picture.image)
+        whole = self._blank(picture.image) or (self._text(picture.image) if picture.targets else None)
         kept: dict[int, Target] = {}
         found: dict[int, Reject] = {}
         # Of two names for one mask the more general is right more often (lung, not infection): it has fewer words.
         for number, target in sorted(enumerate(picture.targets), key=lambda entry: len(entry[1].name.split())):
-            problem = blank or self._problem(picture.image, target, kept.values())
+            problem = whole or self._problem(picture.image, target, kept.values())
             if problem is None:
                 kept[number] = target
             else:
@@ -63,7 +65,7 @@ class Cleaner:
         cleaned = replace(
             picture,
             targets=tuple(target for _, target in sorted(kept.items())),
-            labelled=frozenset() if blank else picture.labelled - names,
+            labelled=frozenset() if whole else picture.labelled - names,
             set_aside=picture.set_aside | names,
         )
         return cleaned, rejects
@@ -141,6 +143,16 @@ class Cleaner:
             "blank picture",
             f"98 % of the picture's values lie within {found:.0f} grey levels, expected at least {limit:g} "
             "(clean.min_range)",
+        )
+
+    def _text(self, image: NDArray[np.uint8]) -> Problem | None:
+        s = self.settings
+        if s.text == "off" or (found := characters(lines_of_text(image), s.text_allowed)) < s.text_characters:
+            return None
+        return Problem(
+            "burnt-in text",
+            f"{found} letters and digits were read on the picture, expected fewer than {s.text_characters} "
+            "(clean.text_characters); remove them from the pixels, or allow the words if they name nobody",
         )
 
     def is_many(self, name: str) -> bool:

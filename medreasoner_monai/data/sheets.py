@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from medreasoner_monai.data.census import REJECTS, Census, kind_of, split_files
-from medreasoner_monai.data.schema import SampleError, decode_image, decode_mask
+from medreasoner_monai.data.schema import SampleError, decode_image, decode_mask, encode_png
 from medreasoner_monai.data.thumbnails import as_png, outlined
 
 FOLDER = "sheets"
@@ -115,7 +116,7 @@ def _drawn(row: Mapping[str, Any]) -> bytes | None:
         mask = decode_mask(row["masks"][0]["bytes"], "mask")
     except (SampleError, KeyError, TypeError, IndexError):
         return None
-    return as_png(outlined(image, mask if mask.shape == image.shape[:2] else None, _TILE))
+    return encode_png(np.asarray(outlined(image, mask if mask.shape == image.shape[:2] else None, _TILE)))
 
 
 def _reject_tiles(path: Path, census: Census) -> dict[str, list[_Tile]]:

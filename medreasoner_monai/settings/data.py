@@ -96,6 +96,18 @@ class FirewallSettings(Section):
         description="kinds of leaks that are reported and accepted; what is accepted stands in the data set's report",
 >>>>>>> firewall
     )
+    text: Literal["off", "reject"] = Field(
+        "off", description="what happens to pictures with burnt-in text; reject needs the extra text and takes time"
+    )
+    text_characters: int = Field(4, ge=1, description="letters and digits from which a picture has burnt-in text")
+    text_allowed: tuple[str, ...] = Field(
+        (
+            *("r", "l", "right", "left", "a", "p", "h", "f", "pa", "ap", "lat", "lateral", "cc", "mlo", "rcc", "lcc"),
+            *("rmlo", "lmlo", "erect", "upright", "supine", "prone", "sitting", "semi", "standing", "portable"),
+            *("mobile", "cm", "mm", "hz", "mhz", "db", "fps", "kv", "ma", "mas", "mi", "ti", "tis"),
+        ),
+        description="words that say nothing about a patient, lower case; they are not counted",
+    )
 
 
 class QuestionSettings(Section):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
+from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.rejects import Reject
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
+from medreasoner_monai.data.verify import Verifier
 from medreasoner_monai.data.writers.absent import Census
 from medreasoner_monai.data.writers.by_name import NameWriter
 from medreasoner_monai.data.writers.protocol import Writer
-from medreasoner_monai.data.writers.registry import build_writer
+from medreasoner_monai.data.writers.registry import build_verifier, build_writer
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.settings.data import DataSettings
 
@@ -47,15 +51,19 @@ class Steps:
     """The steps between a source and the data set, in order. Sent to workers, so it can be pickled."""
 
     writer: Writer = field(default_factory=NameWriter)
+    verifier: Verifier | None = None
 
     @classmethod
     def of(cls, settings: DataSettings, census: Census | None = None) -> Steps:
         """As a config has them, for a data set that shows what the census counts."""
-        return cls(build_writer(settings.questions, census or Census()))
+        return cls(build_writer(settings.questions, census or Census()), build_verifier(settings.questions))
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, besides the sources."""
-        return {"writer": self.writer.identity()}
+        return {
+            "writer": self.writer.identity(),
+            "verify": None if self.verifier is None else self.verifier.identity(),
+        }
 
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
@@ -75,13 +83,31 @@ class Steps:
             yield item
         else:
             account.masks += len(item.targets)
-            done: set[str] = set()
-            for written in self.writer.write(item):
-                if isinstance(written, Reject):
-                    yield written
-                    continue
-                where, sample = written
-                if sample.present and where not in done:  # a target asked about twice is one mask
-                    done.add(where)
-                    account.kept += 1
-                yield Placed(sample, where)
+            yield from self._written(item, account)
+
+    def _written(self, picture: LabelledImage, account: Account) -> Iterator[Placed | Reject]:
+        """Questions that pass their checks. A target asked about several times is one mask: kept if one of them is."""
+        for key, made in groupby(self.writer.write(picture), key=_asked):
+            if key is None:
+                yield from (written for written in made if isinstance(written, Reject))
+                continue
+            several = [self._checked(picture, *written) for written in made if not isinstance(written, Reject)]
+            kept = any(isinstance(one, Placed) and one.sample.present for one in several)
+            account.kept += kept
+            for one in several:
+                if isinstance(one, Reject):
+                    yield replace(one, masks=one.masks if not kept and one is several[0] else 0)
+                else:
+                    yield one
+
+    def _checked(self, picture: LabelledImage, where: str, sample: Sample) -> Placed | Reject:
+        reason = self.verifier.reason(picture, sample) if self.verifier else None
+        return Placed(sample, where) if reason is None else Reject(where, reason, "verify", masks=int(sample.present))
+
+
+def _asked(written: tuple[str, Sample] | Reject) -> tuple[str, str, bool] | None:
+    """What a written question is about; None for a reject."""
+    if isinstance(written, Reject):
+        return None
+    where, sample = written
+    return where, sample.category, sample.present

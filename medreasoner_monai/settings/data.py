@@ -85,6 +85,7 @@ class QuestionSettings(Section):
     absent_share: float = Field(
         0.15, ge=0, le=0.5, description="of each target's questions, for pictures that do not show it"
     )
+    max_grade: float = Field(20.0, gt=0, description="highest Flesch-Kincaid grade of a question that is kept")
 
 
 class DataSettings(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,13 +15,14 @@ from medreasoner_monai.data.splits import SPLITS
 from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.data.workers import make_all
 from medreasoner_monai.data.writers.absent import Census
+from medreasoner_monai.data.writers.spending import Spending
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.pipeline.artifacts import Artifact
 from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
-from medreasoner_monai.settings.data import DataSettings
+from medreasoner_monai.settings.data import DataSettings, QuestionSettings
 
 STAGE = Stage(
     "curate",
@@ -72,7 +74,7 @@ def curate_into(
     made = assemble(shards, draft.path, data.splits)
     account = sum((a for s in shards if (a := s.account()) is not None), Account())
     late = sum(reject.masks for reject in made.rejects)
-    account = Account(account.masks, account.kept - late, account.rejected + late)
+    account = replace(account, kept=account.kept - late, rejected=account.rejected + late)
     account.check("the data set")
     table = pq.read_table(draft.path / REJECTS, columns=["where", "reason"])
     for split in ("train", "test"):
@@ -86,5 +88,15 @@ def curate_into(
         synthetic=all(source.synthetic for source in sources),
         description=" ".join(dict.fromkeys(source.description for source in sources)),
     )
+    if account.spent.requests or account.spent.cached:
+        draft.facts["language_model"] = spent = _bill(account.spent, data.questions)
+        watch.note("language model: " + ", ".join(f"{name} {value:,}" for name, value in spent.items()))
     if len(table):
         watch.note(f"{len(table)} set aside, see {REJECTS}")
+
+
+def _bill(spent: Spending, questions: QuestionSettings) -> dict[str, float]:
+    """Requests, tokens and, where prices are given, the cost. Writer and judge are charged at the writer's prices."""
+    model = questions.llm or questions.judge
+    cost = 0.0 if model is None else spent.cost(model.price_in, model.price_out)
+    return asdict(spent) | ({"cost": round(cost, 4)} if cost else {})

@@ -15,18 +15,20 @@ from medreasoner_monai.data.verify import Verifier
 from medreasoner_monai.data.writers.absent import Census
 from medreasoner_monai.data.writers.by_name import NameWriter
 from medreasoner_monai.data.writers.protocol import Writer
-from medreasoner_monai.data.writers.registry import build_verifier, build_writer
+from medreasoner_monai.data.writers.spending import Spending, drain
+from medreasoner_monai.data.writing import build_verifier, build_writer
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.settings.data import DataSettings
 
 
 @dataclass
 class Account:
-    """How many masks went in, and what became of them. Every step is included."""
+    """How many masks went in, what became of them, and what a language model charged. Every step is included."""
 
     masks: int = 0
     kept: int = 0
     rejected: int = 0
+    spent: Spending = field(default_factory=Spending)
 
     def check(self, what: str) -> None:
         """Assert that nothing vanished.
@@ -43,7 +45,8 @@ class Account:
             )
 
     def __add__(self, other: Account) -> Account:
-        return Account(self.masks + other.masks, self.kept + other.kept, self.rejected + other.rejected)
+        masks, kept, rejected = self.masks + other.masks, self.kept + other.kept, self.rejected + other.rejected
+        return Account(masks, kept, rejected, self.spent + other.spent)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Steps:
                     yield replace(one, masks=one.masks if not kept and one is several[0] else 0)
                 else:
                     yield one
+        account.spent += drain()
 
     def _checked(self, picture: LabelledImage, where: str, sample: Sample) -> Placed | Reject:
         reason = self.verifier.reason(picture, sample) if self.verifier else None

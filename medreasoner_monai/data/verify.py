@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
+from medreasoner_monai.data.describe import patient_side, place_words
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.readability import grade
 from medreasoner_monai.data.sample import Sample
-from medreasoner_monai.data.writers.describe import patient_side, place_words
 from medreasoner_monai.data.writers.forms import view_words
 from medreasoner_monai.data.writers.words import load_words, without_side, words_of
 from medreasoner_monai.errors import InputError
@@ -195,18 +195,18 @@ def trace_fault(picture: LabelledImage, sample: Sample) -> str | None:
 
 
 def mentioned(text: str, also: frozenset[str] = frozenset()) -> list[str]:
-    """Names of structures in a lower-case text, longest first; a part of a longer name is not a name of its own.
+    """Names of structures in a lower-case text; a part of a longer name is not a name of its own.
 
     >>> mentioned("the liver tumor lies beside the stomach")
     ['liver tumor', 'stomach']
     """
-    found: list[str] = []
-    for name in sorted(_known_names() | also, key=lambda n: (-len(n), n)):
-        pattern = rf"(?<![\w-]){re.escape(name)}s?(?![\w-])"
-        if re.search(pattern, text):
-            found.append(name)
-            text = re.sub(pattern, " ", text)
-    return found
+    return [found[1] for found in _names_pattern(also).finditer(text)]
+
+
+@lru_cache(maxsize=1024)
+def _names_pattern(also: frozenset[str]) -> re.Pattern[str]:
+    names = sorted(_known_names() | also, key=lambda n: (-len(n), n))
+    return re.compile(rf"(?<![\w-])({'|'.join(re.escape(n) for n in names)})s?(?![\w-])")
 
 
 @cache

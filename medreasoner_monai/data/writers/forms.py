@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from medreasoner_monai.data.describe import Description
 from medreasoner_monai.data.traces import ABSENT, BRIGHTNESS, TASKS
-from medreasoner_monai.data.writers.describe import Description
 from medreasoner_monai.data.writers.words import Words, in_number
 
 _HINTED = (

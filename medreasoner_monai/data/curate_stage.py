@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from medreasoner_monai.data.splits import SPLITS
 from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.data.workers import make_all
 from medreasoner_monai.data.writers.absent import Census
+from medreasoner_monai.data.writers.spending import Spending
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.files import object_digest
 from medreasoner_monai.pipeline.artifacts import Artifact, content
@@ -23,7 +25,7 @@ from medreasoner_monai.pipeline.context import Context
 from medreasoner_monai.pipeline.progress import ProgressReporter
 from medreasoner_monai.pipeline.stage import Stage
 from medreasoner_monai.pipeline.store import Draft
-from medreasoner_monai.settings.data import DataSettings
+from medreasoner_monai.settings.data import DataSettings, QuestionSettings
 
 STAGE = Stage(
     "curate",
@@ -77,7 +79,7 @@ def curate_into(
     made = assemble(shards, draft.path, data, draft.scratch)
     account = sum((a for s in shards if (a := s.account()) is not None), Account())
     late = sum(reject.masks for reject in made.rejects)
-    account = Account(account.masks, account.kept - late, account.rejected + late)
+    account = replace(account, kept=account.kept - late, rejected=account.rejected + late)
     account.check("the data set")
     table = pq.read_table(draft.path / REJECTS, columns=["where", "reason"])
     for split in ("train", "test"):
@@ -93,15 +95,22 @@ def curate_into(
         synthetic=all(source.synthetic for source in sources),
         description=" ".join(dict.fromkeys(source.description for source in sources)),
     )
+<<<<<<< HEAD
     draft.facts["sources"] = [
         {"name": s.name, "kind": type(s).__name__, "description": s.description, "synthetic": s.synthetic}
         for s in sources
     ]
     write_card(draft.path, draft.facts)
+=======
+    if account.spent.requests or account.spent.cached:
+        draft.facts["language_model"] = spent = _bill(account.spent, data.questions)
+        watch.note("language model: " + ", ".join(f"{name} {value:,}" for name, value in spent.items()))
+>>>>>>> writers
     if len(table):
         watch.note(f"{len(table)} set aside, see {REJECTS}")
 
 
+<<<<<<< HEAD
 def track(context: Context, draft: Draft) -> None:
     """Log the data set as an input of an MLflow run of its own: name, digest and counts."""
     name = draft.path.name.removesuffix(".partial")
@@ -113,3 +122,10 @@ def track(context: Context, draft: Draft) -> None:
         run.figures({f"masks/{name}": count for name, count in draft.facts["masks"].items()})
         run.dataset(name, object_digest(content(draft.path)), "curation", {**counts, "masks": draft.facts["masks"]})
     draft.facts["mlflow_run"] = run.id
+=======
+def _bill(spent: Spending, questions: QuestionSettings) -> dict[str, float]:
+    """Requests, tokens and, where prices are given, the cost. Writer and judge are charged at the writer's prices."""
+    model = questions.llm or questions.judge
+    cost = 0.0 if model is None else spent.cost(model.price_in, model.price_out)
+    return asdict(spent) | ({"cost": round(cost, 4)} if cost else {})
+>>>>>>> writers

@@ -16,6 +16,7 @@ from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.schema import SCHEMA, PngOnce, TableFile, to_row
 from medreasoner_monai.data.sources.protocol import Placed, Source, Unit
 from medreasoner_monai.data.steps import Account, Steps
+from medreasoner_monai.data.writers.spending import Spending
 from medreasoner_monai.files import write_json
 
 SHARD_MASKS = 256
@@ -67,7 +68,8 @@ class Shard:
     def account(self) -> Account | None:
         """What became of its masks; None if it is not finished."""
         try:
-            return Account(**json.loads(self.note.read_text(encoding="utf-8")))
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            return Account(**note | {"spent": Spending(**note["spent"])})
         except FileNotFoundError:
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 <<<<<<< HEAD
+<<<<<<< HEAD
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,22 @@ from typing import Any
 
 from medreasoner_monai.data.labelled import LabelledImage
 >>>>>>> firewall
+=======
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+from medreasoner_monai.data.labelled import LabelledImage
+>>>>>>> writers
 from medreasoner_monai.data.rejects import Reject
+from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
+from medreasoner_monai.data.verify import Verifier
 from medreasoner_monai.data.writers.absent import Census
 from medreasoner_monai.data.writers.by_name import NameWriter
 from medreasoner_monai.data.writers.protocol import Writer
-from medreasoner_monai.data.writers.registry import build_writer
+from medreasoner_monai.data.writers.spending import Spending, drain
+from medreasoner_monai.data.writing import build_verifier, build_writer
 from medreasoner_monai.errors import MedReasonerError
 from medreasoner_monai.settings.data import DataSettings
 from medreasoner_monai.task import taxonomy
@@ -28,11 +39,12 @@ from medreasoner_monai.task import taxonomy
 
 @dataclass
 class Account:
-    """How many masks went in, and what became of them. Every step is included."""
+    """How many masks went in, what became of them, and what a language model charged. Every step is included."""
 
     masks: int = 0
     kept: int = 0
     rejected: int = 0
+    spent: Spending = field(default_factory=Spending)
 
     def check(self, what: str) -> None:
         """Assert that nothing vanished.
@@ -49,7 +61,8 @@ class Account:
             )
 
     def __add__(self, other: Account) -> Account:
-        return Account(self.masks + other.masks, self.kept + other.kept, self.rejected + other.rejected)
+        masks, kept, rejected = self.masks + other.masks, self.kept + other.kept, self.rejected + other.rejected
+        return Account(masks, kept, rejected, self.spent + other.spent)
 
 
 @dataclass(frozen=True)
@@ -58,11 +71,16 @@ class Steps:
 
     writer: Writer = field(default_factory=NameWriter)
 <<<<<<< HEAD
+<<<<<<< HEAD
     cleaner: Cleaner = field(default_factory=Cleaner)
+=======
+    verifier: Verifier | None = None
+>>>>>>> writers
 
     @classmethod
     def of(cls, settings: DataSettings, census: Census | None = None) -> Steps:
         """As a config has them, for a data set that shows what the census counts."""
+<<<<<<< HEAD
         return cls(build_writer(settings.questions, census or Census()), Cleaner(settings.clean))
 
     def identity(self) -> dict[str, Any]:
@@ -81,6 +99,16 @@ class Steps:
         own = {} if self.taxonomy is None else {"taxonomy": taxonomy.digest(self.taxonomy)}
         return {"writer": self.writer.identity(), **own}
 >>>>>>> taxonomy
+=======
+        return cls(build_writer(settings.questions, census or Census()), build_verifier(settings.questions))
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, besides the sources."""
+        return {
+            "writer": self.writer.identity(),
+            "verify": None if self.verifier is None else self.verifier.identity(),
+        }
+>>>>>>> writers
 
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
@@ -105,6 +133,7 @@ class Steps:
             yield item
         else:
             account.masks += len(item.targets)
+<<<<<<< HEAD
             item, rejects = self.cleaner.clean(item)
             yield from rejects
             done: set[tuple[str, bytes]] = set()
@@ -118,3 +147,34 @@ class Steps:
                     done.add(mask)
                     account.kept += 1
                 yield Placed(sample, where)
+=======
+            yield from self._written(item, account)
+
+    def _written(self, picture: LabelledImage, account: Account) -> Iterator[Placed | Reject]:
+        """Questions that pass their checks. A target asked about several times is one mask: kept if one of them is."""
+        for key, made in groupby(self.writer.write(picture), key=_asked):
+            if key is None:
+                yield from (written for written in made if isinstance(written, Reject))
+                continue
+            several = [self._checked(picture, *written) for written in made if not isinstance(written, Reject)]
+            kept = any(isinstance(one, Placed) and one.sample.present for one in several)
+            account.kept += kept
+            for one in several:
+                if isinstance(one, Reject):
+                    yield replace(one, masks=one.masks if not kept and one is several[0] else 0)
+                else:
+                    yield one
+        account.spent += drain()
+
+    def _checked(self, picture: LabelledImage, where: str, sample: Sample) -> Placed | Reject:
+        reason = self.verifier.reason(picture, sample) if self.verifier else None
+        return Placed(sample, where) if reason is None else Reject(where, reason, "verify", masks=int(sample.present))
+
+
+def _asked(written: tuple[str, Sample] | Reject) -> tuple[str, str, bool] | None:
+    """What a written question is about; None for a reject."""
+    if isinstance(written, Reject):
+        return None
+    where, sample = written
+    return where, sample.category, sample.present
+>>>>>>> writers

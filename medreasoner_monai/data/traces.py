@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from medreasoner_monai.data.describe import Brightness, contrast, place_words, size_word
 from medreasoner_monai.data.phantoms import Phantom
-from medreasoner_monai.data.writers.describe import Brightness, contrast, place_words, size_word
 
 TASKS = (
     "Sought in the {view} is the {name}.",

@@ -81,8 +81,16 @@ class ChatService:
             follow_redirects=False,
         )
 
-    def complete(self, client: httpx.Client, request: dict[str, Any], wait: Wait) -> list[str]:
+    def complete(
+        self,
+        client: httpx.Client,
+        request: dict[str, Any],
+        wait: Wait,
+        used: Callable[[dict[str, Any]], None] | None = None,
+    ) -> list[str]:
         """The texts of the choices, at least one; empty where the model wrote nothing.
+
+        ``used`` is given the ``usage`` object of the answer (``prompt_tokens`` and others) where there is one.
 
         Raises
         ------
@@ -103,7 +111,10 @@ class ChatService:
                 trouble = f"a broken connection ({type(error).__name__})"  # its text may quote what was sent
             else:
                 if response.is_success:
-                    return self._texts(response)
+                    texts = self._texts(response)
+                    if used is not None and isinstance(usage := response.json().get("usage"), dict):
+                        used(usage)
+                    return texts
                 if response.status_code not in _AGAIN and response.status_code < 500:
                     raise self._refusal(client, response, str(request.get("model")))
                 trouble, asked = f"status {response.status_code}", _retry_after(response)

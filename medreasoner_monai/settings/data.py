@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+<<<<<<< HEAD
 from medreasoner_monai.settings.sources import (
     SOURCES,
     FolderSettings,
@@ -13,6 +14,9 @@ from medreasoner_monai.settings.sources import (
     PhantomSettings,
     SourceSettings,
 )
+=======
+from medreasoner_monai.settings.language_model import LanguageModelSettings
+>>>>>>> writers
 from medreasoner_monai.settings.training import Section
 
 __all__ = [
@@ -113,14 +117,25 @@ class FirewallSettings(Section):
 class QuestionSettings(Section):
     """How questions and traces are written for pictures that come with masks alone."""
 
-    writer: Literal["rules", "name"] = Field(
-        "rules", description="rules: clinical hints and measured looks; name: where is the <target>?, without a trace"
+    writer: Literal["rules", "llm", "name"] = Field(
+        "rules",
+        description="rules: clinical hints and measured looks; llm: a language model; "
+        "name: where is the <target>?, without a trace",
     )
     seed: int = Field(0, ge=0)
     per_target: int = Field(1, ge=1, le=12, description="questions for each target, in different words")
     absent_share: float = Field(
         0.15, ge=0, le=0.5, description="of each target's questions, for pictures that do not show it"
     )
+    max_grade: float = Field(20.0, gt=0, description="highest Flesch-Kincaid grade of a question that is kept")
+    llm: LanguageModelSettings | None = Field(None, description="the endpoint of writer llm")
+    judge: LanguageModelSettings | None = Field(None, description="an endpoint that judges what was written")
+
+    @model_validator(mode="after")
+    def _endpoint(self) -> QuestionSettings:
+        if (self.writer == "llm") != (self.llm is not None):
+            raise ValueError("questions.writer llm and questions.llm (url, model) go together; give both or neither")
+        return self
 
 
 class WorkSettings(Section):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.questioning import HEALTHY, OTHER_PART
 from medreasoner_monai.data.sources.protocol import Unit
-from medreasoner_monai.data.writers.answers import generator, is_lesion
+from medreasoner_monai.data.writers.answers import chance_of, is_lesion
 from medreasoner_monai.data.writers.words import words_of
 from medreasoner_monai.data.writers.worlds import certainly_absent, world_of
 
@@ -110,6 +110,5 @@ def absent_targets(picture: LabelledImage, census: Census, share: float, seed: i
             chance, why = far, OTHER_PART
         else:
             continue
-        drawn = generator(seed, picture.origin.source, picture.id, "absent", asked.name, asked.site).random()
-        if drawn < chance:
+        if chance and chance_of(seed, picture.origin.source, picture.id, "absent", asked.name, asked.site) < chance:
             yield asked, why

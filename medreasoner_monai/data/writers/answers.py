@@ -77,5 +77,14 @@ def is_lesion(name: str) -> bool:
 
 def generator(*parts: object) -> np.random.Generator:
     """A random generator that depends on some texts or numbers alone, so that every machine draws the same."""
+    return np.random.default_rng(_number(*parts))
+
+
+def chance_of(*parts: object) -> float:
+    """A number from 0 to below 1 that depends on some texts or numbers alone."""
+    return _number(*parts) / 2**64
+
+
+def _number(*parts: object) -> int:
     digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    return int.from_bytes(digest[:8], "big")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from medreasoner_monai.data.describe import Description
 from medreasoner_monai.data.traces import ABSENT, BRIGHTNESS, TASKS
-from medreasoner_monai.data.writers.describe import Description
 from medreasoner_monai.data.writers.words import Words, in_number
 
 _HINTED = (
@@ -31,6 +31,8 @@ _MEASURED = (
 )
 _FOUND = "A {size} {brightness} {shape}area in the {place} fits the {name}."
 _SCATTERED = "A scattered {brightness} region around the {place} fits the {name}."
+_LONGEST = 16  # words of a question; longer ones are left out where enough remain
+_FEWEST = 12
 _MANY = 3  # parts from which a target is a scattered region
 _VIEWS = {
     "x-ray": "{site} X-ray",
@@ -66,7 +68,10 @@ def hinted_questions(words: Words, side: str, several: bool) -> list[str]:
         for noun in words.nouns
         for form in _HINTED
     ]
-    return made if side else [*made, *(in_number(ask, several) for ask in words.asks)]
+    if not side:
+        made += [in_number(ask, several) for ask in words.asks]
+    short = [question for question in made if len(question.split()) <= _LONGEST]
+    return short if len(short) >= _FEWEST else made
 
 
 def measured_questions(seen: Description, *, lesion: bool) -> list[str]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from medreasoner_monai.data.describe import Description, describe
 from medreasoner_monai.data.labelled import LabelledImage, Target
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.writers.absent import Asked, Census, absent_targets
 from medreasoner_monai.data.writers.answers import absent_sample, found_sample, generator, is_lesion, named_targets
-from medreasoner_monai.data.writers.describe import Description, describe
 from medreasoner_monai.data.writers.forms import (
     absent_trace_text,
     hinted_questions,

@@ -204,7 +204,7 @@ def shape_word(mask: NDArray[np.bool_]) -> Shape:
 
 def count_parts(mask: NDArray[np.bool_]) -> int:
     """Separate parts (8-connected) of at least 5 % of the largest one's area."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(_cropped(mask).astype(np.uint8), connectivity=8)
     areas = stats[1:count, cv2.CC_STAT_AREA]
     return int((areas >= _PART * areas.max()).sum()) if len(areas) else 0
 
@@ -238,9 +238,14 @@ def _side(left: str, mask: NDArray[np.bool_]) -> Literal["left", "right", ""]:
     return patient_side(left, float(np.nonzero(mask)[1].mean()) + 0.5, mask.shape[1])
 
 
+def _cropped(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] if len(rows) else mask
+
+
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest part (8-connected), cropped to its box."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(_cropped(mask).astype(np.uint8), connectivity=8)
     best = 1 + int(np.argmax(stats[1:count, cv2.CC_STAT_AREA]))
     x, y, width, height = (int(v) for v in stats[best, :4])
     return np.asarray(labels[y : y + height, x : x + width] == best)

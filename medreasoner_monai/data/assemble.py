@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medreasoner_monai.data.rejects import Ids, Reject
+from medreasoner_monai.data.review.applied import Reviews
 from medreasoner_monai.data.schema import SCHEMA, TableFile
 from medreasoner_monai.data.shards import REJECT_SCHEMA, Shard, read_rejects, read_shard
 from medreasoner_monai.data.splits import SPLITS, split_of
@@ -59,38 +60,69 @@ class Assembled:
     rejects: list[Reject]
 
 
-def assemble(shards: Sequence[Shard], folder: Path, settings: SplitSettings) -> Assembled:
+def assemble(
+    shards: Sequence[Shard], folder: Path, settings: SplitSettings, reviews: Reviews | None = None
+) -> Assembled:
     """Write ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``.
 
-    An id is one sample's in the whole data set: a later sample with the same one is a reject.
+    An id is one sample's in the whole data set: a later sample with the same one is a reject. Reviewers' verdicts are
+    applied to what is left.
     """
     counts = {split: _Counts() for split in SPLITS}
     rejects: list[Reject] = []
     with ExitStack() as stack:
         writers = {split: stack.enter_context(TableFile(folder / f"{split}.parquet", SCHEMA)) for split in SPLITS}
-        for split, row in _unique(shards, settings, rejects):
+        for split, row in _unique(shards, settings, rejects, reviews):
             counts[split].add(row)
             writers[split].add(row)
     _write_rejects(folder / REJECTS, shards, rejects)
     return Assembled({split: found.facts() for split, found in counts.items()}, rejects)
 
 
+@dataclass
+class _Late:
+    """What a shard loses when it is assembled. A mask that was asked about twice is lost with its last question."""
+
+    kept: set[str] = field(default_factory=set)
+    pending: list[Reject] = field(default_factory=list)
+
+    def keep(self, where: str, *, present: bool) -> None:
+        if present:
+            self.kept.add(where)
+
+    def reject(self, made: Reject) -> None:
+        self.pending.append(made)
+
+    def rejects(self) -> Iterator[Reject]:
+        counted = set(self.kept)
+        for made in self.pending:
+            yield replace(made, masks=int(made.masks > 0 and made.where not in counted))
+            if made.masks:
+                counted.add(made.where)
+
+
 def _unique(
-    shards: Sequence[Shard], settings: SplitSettings, rejects: list[Reject]
+    shards: Sequence[Shard], settings: SplitSettings, rejects: list[Reject], reviews: Reviews | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     ids = Ids()
     for shard in shards:
+        late = _Late()
         for row in read_shard(shard):
             where, split, named = row.pop("where"), row.pop("split"), row.pop("named")
             info = row["extra_info"]
             reason = ids.refuse(info["id"], where)
             if reason is not None and named:
-                rejects.append(Reject(where, reason, "assemble", masks=int(not _absent(row))))
+                late.reject(Reject(where, reason, "assemble", masks=int(not _absent(row))))
                 continue
             if reason is not None:  # a file of the same name, in another folder
                 info["id"] = ids.free(info["id"])
                 ids.refuse(info["id"], where)
+            if reviews and (reason := reviews.apply(row, where)):
+                late.reject(Reject(where, reason, "review", masks=int(not _absent(row))))
+                continue
+            late.keep(where, present=not _absent(row))
             yield split or split_of(info["group"], settings), row
+        rejects += late.rejects()
 
 
 def _write_rejects(path: Path, shards: Sequence[Shard], more: Sequence[Reject]) -> None:

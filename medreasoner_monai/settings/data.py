@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from medreasoner_monai.settings.training import Section
+from medreasoner_monai.settings.training import OBSERVES, Section
 
 
 class PhantomSettings(Section):
@@ -81,9 +81,18 @@ class QuestionSettings(Section):
     seed: int = Field(0, ge=0)
 
 
+class ReviewSettings(Section):
+    """Reviewers' verdicts to apply (docs/review.md). They decide the result; where their file lies does not."""
+
+    path: Path = Field(description="the review store that `medreasoner review` wrote", json_schema_extra=OBSERVES)
+    require: bool = Field(False, description="keep samples alone of which every part has been reviewed")
+    readings: int = Field(1, ge=1, description="readers who must have judged a part")
+
+
 class DataSettings(Section):
     """Where the task data comes from, and how it is made."""
 
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
     questions: QuestionSettings = QuestionSettings()
+    review: ReviewSettings | None = None

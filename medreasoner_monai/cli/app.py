@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
-from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, train
+from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, review, runs, train
 from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ export.register(app)
 ground.register(app)
 bundle.register(app)
 deidentify.register(app)
+review.register(app)
 runs.register(app)
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medreasoner_monai.data.review.events import Event, Field, mask_digest, picture_digest, standing, text_digest
+from medreasoner_monai.data.review.events import Event, Field, Heads, mask_digest, picture_digest, text_digest
 from medreasoner_monai.data.review.outcome import Content, Outcome, content_of, fields_of, settle
 from medreasoner_monai.data.review.store import ReviewStore
 from medreasoner_monai.data.sample import Sample
@@ -32,9 +31,7 @@ class Reviews:
 
     def __init__(self, store: ReviewStore, *, require: bool = False, readings: int = 1) -> None:
         self._store, self._require, self._readings = store, require, readings
-        self._heads: dict[str, list[Event]] = defaultdict(list)
-        for (_, sample, _), event in standing(store.events()).items():
-            self._heads[sample].append(event)
+        self._heads = Heads(store.events())
 
     @classmethod
     def of(cls, settings: ReviewSettings | None) -> Reviews | None:
@@ -46,8 +43,8 @@ class Reviews:
     def identity(self) -> dict[str, Any]:
         """What decides the result, JSON-able: the verdicts that hold, not who gave them when, nor comments."""
         digest = hashlib.sha256()
-        for sample in sorted(self._heads):
-            for e in sorted(self._heads[sample], key=lambda e: e.seq):
+        for sample in self._heads.samples():
+            for e in self._heads.of(sample):
                 digest.update(json.dumps([sample, e.picture, e.field, e.seen, e.role, e.verdict]).encode())
                 digest.update(e.value_digest.encode())
         facts = {"version": _VERSION, "require": self._require, "readings": self._readings}
@@ -64,7 +61,7 @@ class Reviews:
         str or None
             Why the sample is set aside; None if it is kept.
         """
-        heads = self._heads.get(row["extra_info"]["id"])
+        heads = self._heads.of(row["extra_info"]["id"])
         if not heads:
             return self._unread("nobody has reviewed it")
         sample = from_row(row, where)
@@ -79,9 +76,10 @@ class Reviews:
             return f"reviewers rejected its {' and '.join(rejected)}; their comments are in the review store"
         if disputed:
             return f"reviewers disagree on its {' and '.join(disputed)}; adjudicate it"
-        if open_ := [f for f, o in outcomes.items() if o.state == "open"]:
-            if reason := self._unread(f"its {' and '.join(open_)} has not been judged by {self._readings} reader(s)"):
-                return reason
+        unread = [f for f, o in outcomes.items() if o.state == "open"]
+        said = f"its {' and '.join(unread)} has not been judged by {self._readings} reader(s)"
+        if unread and (reason := self._unread(said)):
+            return reason
         for field, outcome in outcomes.items():
             if outcome.event and outcome.event.verdict == "edit":
                 _replace(row, field, content_of(outcome.event, "", self._store.value))

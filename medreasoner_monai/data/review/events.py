@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,30 +88,46 @@ class Event:
     supersedes: int | None
 
 
-Key = tuple[str, str, Field]
-"""Reviewer, sample, field."""
+Key = tuple[str, Field]
+"""Reviewer, field."""
 
 
-def standing(events: Iterable[Event]) -> dict[Key, Event]:
+class Heads:
     """The verdict that holds for each reviewer, sample and field, from all their events in order.
 
     A withdrawal brings back what the withdrawn event had superseded.
     """
-    by_seq: dict[int, Event] = {}
-    heads: dict[Key, Event] = {}
-    for event in events:
-        by_seq[event.seq] = event
-        key = (event.reviewer, event.sample, event.field)
-        if event.verdict != "withdraw":
-            heads[key] = event
-            continue
-        withdrawn = by_seq.get(event.supersedes or 0)
-        before = by_seq.get(withdrawn.supersedes or 0) if withdrawn else None
-        if before is None:
-            heads.pop(key, None)
-        else:
-            heads[key] = before
-    return heads
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.last = 0
+        self._by_seq: dict[int, Event] = {}
+        self._by_sample: dict[str, dict[Key, Event]] = {}
+        self.feed(events)
+
+    def feed(self, events: Iterable[Event]) -> None:
+        """Add later events."""
+        for event in events:
+            self._by_seq[event.seq] = event
+            self.last = event.seq
+            heads = self._by_sample.setdefault(event.sample, {})
+            key = (event.reviewer, event.field)
+            if event.verdict != "withdraw":
+                heads[key] = event
+                continue
+            withdrawn = self._by_seq.get(event.supersedes or 0)
+            before = self._by_seq.get(withdrawn.supersedes or 0) if withdrawn else None
+            if before is None:
+                heads.pop(key, None)
+            else:
+                heads[key] = before
+
+    def of(self, sample: str) -> list[Event]:
+        """Those of one sample, in the order in which they were given."""
+        return sorted(self._by_sample.get(sample, {}).values(), key=lambda e: e.seq)
+
+    def samples(self) -> Iterator[str]:
+        """The samples on which a verdict holds, by id."""
+        return (sample for sample in sorted(self._by_sample) if self._by_sample[sample])
 
 
 def picture_digest(image: NDArray[np.uint8]) -> str:

@@ -61,7 +61,7 @@ def settle(heads: Sequence[Event], original: Content, value: Callable[[int], byt
     Parameters
     ----------
     heads:
-        The verdict that holds of each reviewer (:func:`~medreasoner_monai.data.review.events.standing`) on this part as
+        The verdict that holds of each reviewer (:class:`~medreasoner_monai.data.review.events.Heads`) on this part as
         it is now.
     original:
         The part as the data set has it.

@@ -20,7 +20,10 @@ from medreasoner_monai.errors import InputError
 
 _VERSION = 1
 _WAIT = 15.0  # seconds for another writer to finish
-_COLUMNS = "seq, at, reviewer, role, via, sample, picture, field, seen, verdict, coalesce(value_digest, ''), comment, supersedes"
+_COLUMNS = (
+    "seq, at, reviewer, role, via, sample, picture, field, seen, verdict, coalesce(value_digest, ''), comment, "
+    "supersedes"
+)
 
 
 def _one_of(values: tuple[str, ...]) -> str:
@@ -145,8 +148,10 @@ class ReviewStore:
             seq = db.execute(
                 "INSERT INTO events (at, reviewer, role, via, sample, picture, field, seen, verdict, value, "
                 "value_digest, comment, supersedes, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (at, j.reviewer, j.role, j.via, j.sample, j.picture, j.field, j.seen, j.verdict, j.value)
-                + (digest, j.comment, before, j.client),
+                (
+                    *(at, j.reviewer, j.role, j.via, j.sample, j.picture, j.field, j.seen, j.verdict, j.value),
+                    *(digest, j.comment, before, j.client),
+                ),
             ).lastrowid
             row = db.execute(f"SELECT {_COLUMNS} FROM events WHERE seq = ?", (seq,)).fetchone()
         return Event(*row)
@@ -165,11 +170,10 @@ class ReviewStore:
             head = before.get(supersedes) if verdict == "withdraw" else seq
         return head
 
-    def events(self, sample: str | None = None) -> Iterator[Event]:
-        """All events in order, or those about one sample."""
-        where, values = ("", ()) if sample is None else ("WHERE sample = ?", (sample,))
+    def events(self, *, after: int = 0) -> Iterator[Event]:
+        """All events in order, or those after one."""
         with self._open() as db:
-            for row in db.execute(f"SELECT {_COLUMNS} FROM events {where} ORDER BY seq", values):
+            for row in db.execute(f"SELECT {_COLUMNS} FROM events WHERE seq > ? ORDER BY seq", (after,)):
                 yield Event(*row)
 
     def value(self, seq: int) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medreasoner_monai.data.review.events import Event, Judgement, standing
+from medreasoner_monai.data.review.events import Event, Heads, Judgement
 from medreasoner_monai.data.review.store import ReviewStore
 from medreasoner_monai.errors import InputError
 
@@ -37,12 +37,12 @@ def test_each_verdict_is_kept_and_the_latest_holds(store: ReviewStore) -> None:
     store.add(judged("reject", 2, comment="the spleen"))
     events = list(store.events())
     assert [(e.seq, e.verdict, e.supersedes) for e in events] == [(1, "accept", None), (2, "reject", 1)]
-    (head,) = standing(events).values()
+    (head,) = Heads(events).of("s1")
     assert head.verdict == "reject" and head.comment == "the spleen" and head.at.endswith("+00:00")
 
 
 def test_an_edit_keeps_its_value(store: ReviewStore) -> None:
-    event = store.add(judged("edit", 1, value="Which organ stores bile?".encode()))
+    event = store.add(judged("edit", 1, value=b"Which organ stores bile?"))
     assert store.value(event.seq) == b"Which organ stores bile?"
     with pytest.raises(InputError, match="event 9 has no value"):
         store.value(9)
@@ -82,7 +82,7 @@ def test_withdrawing_is_undo(tmp_path_factory: pytest.TempPathFactory, verdicts:
             continue
         store.add(judged(verdict, number))
         stack.pop() if verdict == "withdraw" else stack.append(verdict)
-    holding = [e.verdict for e in standing(store.events()).values()]
+    holding = [e.verdict for e in Heads(store.events()).of("s1")]
     assert holding == stack[-1:]
 
 

@@ -55,6 +55,7 @@ async function open(id) {
   const sample = await get("/api/sample", {id});
   state.sample = sample;
   state.edits.clear();
+  state.commented = null;
   $("category").textContent = sample.category || "Unnamed target";
   const size = `${sample.columns} × ${sample.rows} pixels`;
   const spacing = sample.spacing && `${sample.spacing.map(mm => mm.toFixed(2)).join(" × ")} mm`;
@@ -94,8 +95,10 @@ function judge(field, verdict, changed = {}) {
   outbox.add({sample: state.sample.id, field, ...said});
 }
 
-function accept(field) {
-  judge(field, "accept");
+// By keyboard, the next part that is open comes up, so that a key pressed twice never overrules what was said.
+function settle(field, verdict) {
+  judge(field, verdict);
+  state.commented = field;
   focus(open_()[0] || field);
 }
 
@@ -249,9 +252,16 @@ function connect() {
   addEventListener("beforeunload", flushEdits);
   let hidden = null;
   listen({
-    accept: () => accept(state.current), edit: () => judge(state.current, "edit"), reject: () => judge(state.current, "reject"),
-    acceptRest, next, previous, undo, pick, focus: number => focus(Object.keys(state.parts)[number] || state.current),
-    comment: () => state.parts[state.current].element.querySelector(".comment").focus(),
+    accept: () => settle(state.current, "accept"), reject: () => settle(state.current, "reject"),
+    edit: () => judge(state.current, "edit"),
+    acceptRest, next, previous, undo, pick, focus: number => {
+      state.commented = null;
+      focus(Object.keys(state.parts)[number] || state.current);
+    },
+    comment: () => {
+      focus(state.commented || state.current);
+      state.parts[state.current].element.querySelector(".comment").focus();
+    },
     undoStroke: () => viewer.undo(), fit: () => viewer.fit(), zoom: factor => viewer.zoomBy(factor),
     size: by => slide("size", by), opacity: by => slide("opacity", by), segment, crop: $("crop").onclick,
     nudge: (dx, dy, grow) => viewer.nudge(dx, dy, grow),

@@ -7,7 +7,7 @@ export const SHORTCUTS = [
   [["Enter", "N"], "Next sample"],
   [["P"], "Previous sample"],
   [["U"], "Take the latest verdict back"],
-  [["C"], "Comment (Esc leaves a text field)"],
+  [["C"], "Comment on the part judged last (Esc leaves a text field)"],
   [["V", "W"], "Move the picture; change its window (drag up and down: level, sideways: width)"],
   [["B", "X"], "Brush, erase"],
   [["[", "]"], "Smaller, larger brush"],

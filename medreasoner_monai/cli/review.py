@@ -15,8 +15,6 @@ from medreasoner_monai import RESEARCH_USE
 from medreasoner_monai.errors import InputError
 
 if TYPE_CHECKING:
-    import click
-
     from medreasoner_monai.data.review.store import ReviewStore
     from medreasoner_monai.review.board import Board
     from medreasoner_monai.review.dataset import ReviewedData
@@ -35,7 +33,7 @@ Format = Literal["label-studio", "cvat"]
 class _ServeByDefault(TyperGroup):
     """`medreasoner review DATASET` is `medreasoner review serve DATASET`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["serve", *args]
         return super().parse_args(ctx, args)
@@ -79,7 +77,7 @@ def serve(
     Example: medreasoner review runs/data/dataset --reviewer ann --reviewer bob --adjudicator cyd --readings 2
     """
     from medreasoner_monai.review.board import Board, Plan
-    from medreasoner_monai.review.order import ORDERS, Gold, Order, model_order
+    from medreasoner_monai.review.order import ORDERS, Gold, model_order
     from medreasoner_monai.review.serve import serve as run
 
     if order not in ORDERS:
@@ -90,7 +88,7 @@ def serve(
         tuple(reviewer or [getpass.getuser()]),
         tuple(adjudicator or ()),
         readings,
-        cast(Order, order),
+        order,
         None if gold is None else Gold.read(gold, ids, gold_share),
     )
     board = Board(data, store, plan, model_order(ids, evaluation, plan.order))

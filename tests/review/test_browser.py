@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from medreasoner_monai.data.review.events import Event, Heads
@@ -16,8 +18,10 @@ from medreasoner_monai.data.review.store import ReviewStore
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.schema import decode_mask
 from medreasoner_monai.pipeline.prefect_server import free_port
+from medreasoner_monai.review.board import Plan
 from medreasoner_monai.review.dataset import ReviewedData
-from tests.review.served import Process, dataset
+from tests.review.served import Process, Running, dataset, serving
+from tests.samples import sample
 
 AXE = Path(__file__).with_name("vendor") / "axe.min.js"
 FLAGS = [
@@ -93,6 +97,11 @@ class Desk:
     def saved(self) -> None:
         expect(self.page.locator("#saved")).to_contain_text("All saved", timeout=20_000)
 
+    def changed(self) -> None:
+        """An edit is saved when the hand rests."""
+        expect(self.page.locator("#saved")).to_have_text("Editing…")
+        self.saved()
+
     def said(self, sample: str) -> dict[str, Event]:
         heads = Heads(self.store.events()).of(sample)
         return {e.field: e for e in heads if e.reviewer == self.reviewer}
@@ -150,8 +159,7 @@ def test_two_readers_a_kill_and_an_adjudicator(browser: Browser, data: Path, tmp
         ann.saved()
         assert not mask_of(ann, "s1")[36, 4:12].any() and mask_of(ann, "s1")[36, 18]
         ann.press("Control+z")
-        ann.page.wait_for_timeout(900)
-        ann.saved()
+        ann.changed()
         assert (mask_of(ann, "s1") == painted).all()
 
         # A box: keep only what is inside it.
@@ -159,8 +167,7 @@ def test_two_readers_a_kill_and_an_adjudicator(browser: Browser, data: Path, tmp
         ann.press("d")
         ann.drag((x1 - 1, y1 - 1), (x1 + 10, y2 + 1), one)
         ann.press("k")
-        ann.page.wait_for_timeout(900)
-        ann.saved()
+        ann.changed()
         kept = mask_of(ann, "s1")
         assert box(kept)[0] == x1 and abs(box(kept)[2] - (x1 + 10)) <= 1 and not (kept & ~painted).any()
 
@@ -168,7 +175,7 @@ def test_two_readers_a_kill_and_an_adjudicator(browser: Browser, data: Path, tmp
         ann.press("1", "e")
         ann.page.get_by_label("Question, corrected").fill("Which part is brightest?")
         ann.press("Escape")
-        ann.page.wait_for_timeout(900)
+        ann.changed()
         ann.press("3")
         ann.page.get_by_label("Comment on the reasoning").fill("It says nothing.")
         ann.press("Escape", "r")
@@ -219,26 +226,76 @@ def test_two_readers_a_kill_and_an_adjudicator(browser: Browser, data: Path, tmp
         server.kill()
 
 
+@pytest.fixture(scope="module")
+def running(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(data, tmp_path_factory.mktemp("store") / "reviews.sqlite", Plan(("ann", "bob"))) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(browser: Browser, running: Running) -> Iterator[Desk]:
+    made = Desk(browser, running.addresses["ann"], running.board.store.path, "ann")
+    yield made
+    made.close()
+
+
 @pytest.mark.timeout(120)
-def test_nothing_serious_for_the_accessibility_checker(browser: Browser, data: Path, tmp_path: Path) -> None:
-    server = Process(data, tmp_path / "reviews.sqlite", free_port(), *OPTIONS)
-    try:
-        desk = Desk(browser, server.addresses["ann"], tmp_path / "reviews.sqlite", "ann")
-        desk.press("r", "2", "d")
-        states = {"judging": (), "help": ("?",), "editing": ("Escape", "1", "e")}
-        for name, keys in states.items():
-            desk.press(*keys)
-            desk.page.wait_for_timeout(300)
-            found = _axe(desk.page)
-            serious = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]]
-            assert [v for v in serious if v[1] in ("serious", "critical")] == [], name
-            assert found["passes"], "the checker ran"
-        desk.close()
-    finally:
-        server.kill()
+def test_nothing_serious_for_the_accessibility_checker(desk: Desk) -> None:
+    desk.press("r", "2", "d")
+    states: dict[str, tuple[str, ...]] = {"judging": (), "help": ("?",), "editing": ("Escape", "1", "e")}
+    for name, keys in states.items():
+        desk.press(*keys)
+        found = _axe(desk.page)
+        kinds = [(v["id"], v["impact"], v["nodes"]) for v in found["violations"]]
+        assert [v for v in kinds if v[1] in ("serious", "critical")] == [], name
+        assert len(found["passes"]) > 10, "the checker ran"
+
+
+def test_zoom_keeps_what_is_under_the_pointer_and_moving_moves_it(desk: Desk) -> None:
+    stage, before = desk.page.locator("#stage").bounding_box(), _derived(desk.page)
+    assert stage is not None
+    desk.page.mouse.move(stage["x"] + before[0], stage["y"] + before[1])
+    for _ in range(3):
+        desk.page.mouse.wheel(0, -100)
+    expect(desk.page.locator("#zoom")).to_have_text("173 %")
+    after = _derived(desk.page)
+    assert after[:2] == pytest.approx(before[:2], abs=2), "the corner of the mask stays"
+    assert after[2:] == pytest.approx([side * 1.2**3 for side in before[2:]], rel=0.01)
+    desk.page.mouse.down()
+    desk.page.mouse.move(stage["x"] + before[0] + 40, stage["y"] + before[1] + 30, steps=4)
+    desk.page.mouse.up()
+    assert _derived(desk.page)[:2] == pytest.approx([after[0] + 40, after[1] + 30], abs=2)
+    desk.press("f")
+    assert _derived(desk.page) == pytest.approx(before, abs=1)
+
+
+def test_the_window_of_grey_and_of_colour(desk: Desk) -> None:
+    """What is shown of the picture's corner, against the formula of a linear window."""
+    for name in ("s0", "s1"):
+        expect(desk.page.locator("#identifier")).to_have_text(name)
+        desk.page.get_by_label("Mask opacity").fill("0")
+        one = sample(int(name[1:]))
+        seen = {}
+        for width in ("256", "100"):
+            desk.page.get_by_label("Width").fill(width)
+            seen[width] = _colour(desk, 30, 20, one)
+        low, high = 128 - 50, 128 + 50
+        wanted = [min(max((value - low) / (high - low) * 255, 0), 255) for value in seen["256"]]
+        assert seen["100"] == pytest.approx(wanted, abs=6), name
+        desk.press("Enter")
+
+
+def _derived(page: Page) -> list[float]:
+    names = ("x", "y", "width", "height")
+    return [float(page.locator("#derived").get_attribute(name) or "nan") for name in names]
+
+
+def _colour(desk: Desk, column: int, row: int, of: Sample) -> list[int]:
+    x, y = desk.at((column + 0.5, row + 0.5), of)
+    shot = Image.open(io.BytesIO(desk.page.screenshot(clip={"x": x, "y": y, "width": 1, "height": 1})))
+    return [int(v) for v in np.asarray(shot.convert("RGB"))[0, 0]]
 
 
 def _axe(page: Page) -> dict[str, list[dict[str, object]]]:
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(AXE.read_text())  # by the debugger, which the page's own policy does not bind
+    page.evaluate(AXE.read_text())  # by the debugger, which the page's own policy does not bind
     return dict(page.evaluate("() => axe.run(document)"))

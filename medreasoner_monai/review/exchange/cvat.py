@@ -144,10 +144,10 @@ def read_document(path: Path, data: ReviewedData, reviewer: str) -> Iterator[Ann
 
 def _annotation(image: ET.Element, sample: Sample, reviewer: str) -> Annotation:
     parts: dict[Field, Said] = {}
-    whole = np.zeros(sample.mask.shape, dtype=bool)
+    whole = np.zeros_like(sample.mask)
     for element in image.iter("mask"):
         left, top, width, height = (int(element.attrib[k]) for k in ("left", "top", "width", "height"))
-        rows, columns = whole.shape
+        rows, columns = sample.frame.height, sample.frame.width
         if not (0 <= left <= left + width <= columns and 0 <= top <= top + height <= rows):
             raise InputError(f"sample {sample.id}: a mask reaches outside the picture of {rows} x {columns}")
         runs = [int(n) for n in element.attrib["rle"].split(",")]

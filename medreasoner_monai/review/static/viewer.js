@@ -150,12 +150,18 @@ export class Viewer {
     return this.nv.scene.pan2Dxyzmm[3];
   }
 
-  // Where the picture lies on the stage, in CSS pixels.
+  // Where the picture lies on the stage, in CSS pixels, parts that are off the stage included.
   place() {
-    const [a, b] = [this.nv.frac2canvasPos([0, 1, 0.5]), this.nv.frac2canvasPos([1, 0, 0.5])];
-    if (!a || !b) return null;
-    const scale = this.canvas.clientWidth / this.canvas.width;
-    return {left: a[0] * scale, top: a[1] * scale, width: (b[0] - a[0]) * scale, height: (b[1] - a[1]) * scale};
+    const {width, height} = this.canvas;
+    if (!this.nv.screenSlices.length || !width || !height) return null;
+    const at = (x, y) => this.nv.screenXY2TextureFrac(x, y, 0, false);
+    const [a, b] = [at(0, 0), at(width, height)];  // fractions of the picture, from its left and from its bottom
+    const [across, down] = [b[0] - a[0], a[1] - b[1]];
+    const scale = this.canvas.clientWidth / width;
+    return {
+      left: -a[0] / across * width * scale, top: (a[1] - 1) / down * height * scale,
+      width: width / across * scale, height: height / down * scale,
+    };
   }
 
   fit() {
@@ -181,7 +187,7 @@ export class Viewer {
   panBy(dx, dy) {
     const place = this.place();
     const pan = [...this.nv.scene.pan2Dxyzmm];
-    const scale = place.width / this.columns;
+    const scale = place.width / this.columns / pan[3];  // NiiVue moves by millimetres, and then zooms
     this.nv.setPan2Dxyzmm([pan[0] + dx / scale, pan[1] - dy / scale, pan[2], pan[3]]);
     this.refresh();
   }

@@ -12,6 +12,7 @@ import typer
 from medreasoner_monai import RESEARCH_USE, __version__
 <<<<<<< HEAD
 <<<<<<< HEAD
+<<<<<<< HEAD
 from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
 =======
 from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, taxonomy, train
@@ -19,6 +20,9 @@ from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, r
 =======
 from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
 >>>>>>> firewall
+=======
+from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, review, runs, train
+>>>>>>> review
 from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
@@ -35,6 +39,7 @@ export.register(app)
 ground.register(app)
 bundle.register(app)
 deidentify.register(app)
+review.register(app)
 runs.register(app)
 <<<<<<< HEAD
 taxonomy.register(app)

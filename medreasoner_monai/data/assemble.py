@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from medreasoner_monai.data.fingerprints import FIELDS, Fingerprint
 from medreasoner_monai.data.firewall import REPORT, Firewall, Place
 from medreasoner_monai.data.rejects import Ids, Reject
+from medreasoner_monai.data.review.applied import Reviews
 from medreasoner_monai.data.schema import SCHEMA, TableFile
 from medreasoner_monai.data.shards import REJECT_SCHEMA, Shard, read_rejects, read_shard
 from medreasoner_monai.data.splits import LEDGER, SPLITS, Assignment, Groups, assign, read_ledger, write_ledger
@@ -65,6 +66,7 @@ class Assembled:
     leaks: dict[str, int]
 
 
+<<<<<<< HEAD
 def assemble(shards: Sequence[Shard], folder: Path, settings: DataSettings, scratch: Path) -> Assembled:
     """Write the splits, the rejects, the ledger of groups and the firewall's report.
 
@@ -80,6 +82,15 @@ def assemble(shards: Sequence[Shard], folder: Path, settings: DataSettings, scra
     InputError
         If splits share what they may not (:mod:`~medreasoner_monai.data.firewall`), or a group would move against the
         ledger.
+=======
+def assemble(
+    shards: Sequence[Shard], folder: Path, settings: SplitSettings, reviews: Reviews | None = None
+) -> Assembled:
+    """Write ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``.
+
+    An id is one sample's in the whole data set: a later sample with the same one is a reject. Reviewers' verdicts are
+    applied to what is left.
+>>>>>>> review
     """
     ledger = read_ledger(settings.splits)
     groups = assign(_groups(shards), settings.splits, ledger)
@@ -87,11 +98,15 @@ def assemble(shards: Sequence[Shard], folder: Path, settings: DataSettings, scra
     rejects: list[Reject] = []
     with ExitStack() as stack:
         writers = {split: stack.enter_context(TableFile(folder / f"{split}.parquet", SCHEMA)) for split in SPLITS}
+<<<<<<< HEAD
         firewall = stack.enter_context(Firewall(scratch / "firewall"))
         for split, where, row in _unique(shards, groups, rejects):
             prints = Fingerprint.from_columns({field.name: row.pop(field.name) for field in FIELDS})
             info = row["extra_info"]
             firewall.add(Place(split, where, info["id"]), info["group"], _origin(info).get("study", ""), prints)
+=======
+        for split, row in _unique(shards, settings, rejects, reviews):
+>>>>>>> review
             counts[split].add(row)
             writers[split].add(row)
         report = firewall.report(settings.firewall.allow)
@@ -127,22 +142,59 @@ def _origin(info: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@dataclass
+class _Late:
+    """What a shard loses when it is assembled. A mask that was asked about twice is lost with its last question."""
+
+    kept: set[str] = field(default_factory=set)
+    pending: list[Reject] = field(default_factory=list)
+
+    def keep(self, where: str, *, present: bool) -> None:
+        if present:
+            self.kept.add(where)
+
+    def reject(self, made: Reject) -> None:
+        self.pending.append(made)
+
+    def rejects(self) -> Iterator[Reject]:
+        counted = set(self.kept)
+        for made in self.pending:
+            yield replace(made, masks=int(made.masks > 0 and made.where not in counted))
+            if made.masks:
+                counted.add(made.where)
+
+
 def _unique(
+<<<<<<< HEAD
     shards: Sequence[Shard], groups: Assignment, rejects: list[Reject]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+=======
+    shards: Sequence[Shard], settings: SplitSettings, rejects: list[Reject], reviews: Reviews | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+>>>>>>> review
     ids = Ids()
     for shard in shards:
+        late = _Late()
         for row in read_shard(shard):
             where, split, named = row.pop("where"), row.pop("split"), row.pop("named")
             info = row["extra_info"]
             reason = ids.refuse(info["id"], where)
             if reason is not None and named:
-                rejects.append(Reject(where, reason, "assemble", masks=int(not _absent(row))))
+                late.reject(Reject(where, reason, "assemble", masks=int(not _absent(row))))
                 continue
             if reason is not None:  # a file of the same name, in another folder
                 info["id"] = ids.free(info["id"])
                 ids.refuse(info["id"], where)
+<<<<<<< HEAD
             yield split or groups.split[info["group"]], where, row
+=======
+            if reviews and (reason := reviews.apply(row, where)):
+                late.reject(Reject(where, reason, "review", masks=int(not _absent(row))))
+                continue
+            late.keep(where, present=not _absent(row))
+            yield split or split_of(info["group"], settings), row
+        rejects += late.rejects()
+>>>>>>> review
 
 
 def _write_rejects(path: Path, shards: Sequence[Shard], more: Sequence[Reject]) -> None:

@@ -9,7 +9,11 @@ import pyarrow.parquet as pq
 
 from medreasoner_monai.data import splits
 from medreasoner_monai.data.assemble import REJECTS, assemble
+<<<<<<< HEAD
 from medreasoner_monai.data.card import write_card
+=======
+from medreasoner_monai.data.review.applied import Reviews
+>>>>>>> review
 from medreasoner_monai.data.shards import plan
 from medreasoner_monai.data.sources.protocol import Source
 from medreasoner_monai.data.sources.registry import build
@@ -42,23 +46,34 @@ STAGE = Stage(
 def curate(context: Context) -> Artifact:
     """The dataset artifact: ``train.parquet``, ``val.parquet``, ``test.parquet``, ``rejects.parquet`` and its card."""
     data = context.settings.data
-    sources, steps = build(data.sources), Steps.of(data)
+    sources, steps, reviews = build(data.sources), Steps.of(data), Reviews.of(data.review)
     settings: dict[str, Any] = {
         "sources": [{"kind": type(s).__name__, **s.identity()} for s in sources],
         "splits": splits.identity(data.splits),
         "firewall": data.firewall.model_dump(mode="json"),
         "steps": steps.identity(),
     }
+    if reviews:
+        settings["review"] = reviews.identity()
 
     def make(draft: Draft, watch: ProgressReporter) -> None:
+<<<<<<< HEAD
         curate_into(draft, data, watch, sources=sources)
         track(context, draft)
+=======
+        curate_into(draft, data, watch, sources=sources, reviews=reviews)
+>>>>>>> review
 
     return context.stage(STAGE, make, inputs={}, settings=settings)
 
 
 def curate_into(
-    draft: Draft, data: DataSettings, watch: ProgressReporter, *, sources: list[Source] | None = None
+    draft: Draft,
+    data: DataSettings,
+    watch: ProgressReporter,
+    *,
+    sources: list[Source] | None = None,
+    reviews: Reviews | None = None,
 ) -> None:
     """Write a data set into a draft; shards that an earlier attempt finished are kept.
 
@@ -68,6 +83,7 @@ def curate_into(
         If train or test ends up without samples.
     """
     sources = build(data.sources) if sources is None else sources
+    reviews = reviews or Reviews.of(data.review)
     folder = draft.scratch / "shards"
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(plan(sources, folder))
@@ -76,7 +92,11 @@ def curate_into(
     for done in make_all(shards, Steps.of(data, census), data.work):
         if done % 16 == 0 or done >= total:
             watch.step(done, max(total, done))
+<<<<<<< HEAD
     made = assemble(shards, draft.path, data, draft.scratch)
+=======
+    made = assemble(shards, draft.path, data.splits, reviews)
+>>>>>>> review
     account = sum((a for s in shards if (a := s.account()) is not None), Account())
     late = sum(reject.masks for reject in made.rejects)
     account = replace(account, kept=account.kept - late, rejected=account.rejected + late)

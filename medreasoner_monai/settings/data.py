@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 <<<<<<< HEAD
+<<<<<<< HEAD
 from medreasoner_monai.settings.sources import (
     SOURCES,
     FolderSettings,
@@ -18,6 +19,9 @@ from medreasoner_monai.settings.sources import (
 from medreasoner_monai.settings.language_model import LanguageModelSettings
 >>>>>>> writers
 from medreasoner_monai.settings.training import Section
+=======
+from medreasoner_monai.settings.training import OBSERVES, Section
+>>>>>>> review
 
 __all__ = [
     "SOURCES",
@@ -147,6 +151,14 @@ class WorkSettings(Section):
     processes: int | None = Field(None, ge=1, description="of this machine; all cores when absent")
 
 
+class ReviewSettings(Section):
+    """Reviewers' verdicts to apply (docs/review.md). They decide the result; where their file lies does not."""
+
+    path: Path = Field(description="the review store that `medreasoner review` wrote", json_schema_extra=OBSERVES)
+    require: bool = Field(False, description="keep samples alone of which every part has been reviewed")
+    readings: int = Field(1, ge=1, description="readers who must have judged a part")
+
+
 class DataSettings(Section):
     """Where the task data comes from, and how it is made."""
 
@@ -159,9 +171,13 @@ class DataSettings(Section):
 >>>>>>> firewall
     questions: QuestionSettings = QuestionSettings()
 <<<<<<< HEAD
+<<<<<<< HEAD
     work: WorkSettings = WorkSettings()
 =======
     taxonomy: Path | None = Field(
         None, description="a YAML of your own concepts, laid over the shipped ones (see docs/taxonomy.md)"
     )
 >>>>>>> taxonomy
+=======
+    review: ReviewSettings | None = None
+>>>>>>> review

@@ -10,19 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from medreasoner_monai import RESEARCH_USE, __version__
-<<<<<<< HEAD
-<<<<<<< HEAD
-<<<<<<< HEAD
-from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
-=======
-from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, runs, taxonomy, train
->>>>>>> taxonomy
-=======
-from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, runs, train
->>>>>>> firewall
-=======
-from medreasoner_monai.cli import bundle, deidentify, export, ground, measure, review, runs, train
->>>>>>> review
+from medreasoner_monai.cli import bundle, data, deidentify, export, ground, measure, review, runs, taxonomy, train
 from medreasoner_monai.pipeline.explain import explain_error
 
 app = typer.Typer(
@@ -41,11 +29,7 @@ bundle.register(app)
 deidentify.register(app)
 review.register(app)
 runs.register(app)
-<<<<<<< HEAD
 taxonomy.register(app)
-=======
-data.register(app)
->>>>>>> firewall
 
 Workspace = Annotated[Path, typer.Option(help="Folder of the run: artifacts, tracking, report. Made if absent.")]
 

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """The commands about data sets: curate, and ``data show | card | diff``. Heavy imports stand inside them."""
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medreasoner_monai.cli.leaks import leaks
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,25 +22,16 @@ Dataset = Annotated[Path, typer.Argument(help="Folder of a curated data set (…
 _REASONS = 12
 """Rows of the closing table."""
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-=======
-"""The commands about data sets, ``medreasoner data …``."""
-
-from __future__ import annotations
-
-import typer
-
-from medreasoner_monai.cli.leaks import leaks
->>>>>>> firewall
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-<<<<<<< HEAD
     app.command()(curate)
     data = typer.Typer(help="Look at curated data sets: show one, write its card, compare two.", no_args_is_help=True)
     data.command()(show)
     data.command()(card)
     data.command()(diff)
+    data.command()(leaks)
     app.add_typer(data, name="data")
 
 
@@ -220,13 +212,3 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         table.add_row(*map(Text, row))
     # Piped to a file or a program, rows are not folded to a terminal that is not there.
     Console(width=None if sys.stdout.isatty() else 240).print(table)
-=======
-    data = typer.Typer(help="Look at data sets: what their splits share.", no_args_is_help=True)
-
-    @data.callback()
-    def group() -> None:
-        """Keep ``data`` a group of commands while it has one alone."""
-
-    data.command()(leaks)
-    app.add_typer(data, name="data")
->>>>>>> firewall

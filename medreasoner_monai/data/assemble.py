@@ -66,11 +66,13 @@ class Assembled:
     leaks: dict[str, int]
 
 
-<<<<<<< HEAD
-def assemble(shards: Sequence[Shard], folder: Path, settings: DataSettings, scratch: Path) -> Assembled:
+def assemble(
+    shards: Sequence[Shard], folder: Path, settings: DataSettings, scratch: Path, reviews: Reviews | None = None
+) -> Assembled:
     """Write the splits, the rejects, the ledger of groups and the firewall's report.
 
-    An id is one sample's in the whole data set: a later sample with the same one is a reject.
+    An id is one sample's in the whole data set: a later sample with the same one is a reject. Reviewers' verdicts are
+    applied to what is left.
 
     Parameters
     ----------
@@ -82,15 +84,6 @@ def assemble(shards: Sequence[Shard], folder: Path, settings: DataSettings, scra
     InputError
         If splits share what they may not (:mod:`~medreasoner_monai.data.firewall`), or a group would move against the
         ledger.
-=======
-def assemble(
-    shards: Sequence[Shard], folder: Path, settings: SplitSettings, reviews: Reviews | None = None
-) -> Assembled:
-    """Write ``train.parquet``, ``val.parquet``, ``test.parquet`` and ``rejects.parquet``.
-
-    An id is one sample's in the whole data set: a later sample with the same one is a reject. Reviewers' verdicts are
-    applied to what is left.
->>>>>>> review
     """
     ledger = read_ledger(settings.splits)
     groups = assign(_groups(shards), settings.splits, ledger)
@@ -98,15 +91,11 @@ def assemble(
     rejects: list[Reject] = []
     with ExitStack() as stack:
         writers = {split: stack.enter_context(TableFile(folder / f"{split}.parquet", SCHEMA)) for split in SPLITS}
-<<<<<<< HEAD
         firewall = stack.enter_context(Firewall(scratch / "firewall"))
-        for split, where, row in _unique(shards, groups, rejects):
+        for split, where, row in _unique(shards, groups, rejects, reviews):
             prints = Fingerprint.from_columns({field.name: row.pop(field.name) for field in FIELDS})
             info = row["extra_info"]
             firewall.add(Place(split, where, info["id"]), info["group"], _origin(info).get("study", ""), prints)
-=======
-        for split, row in _unique(shards, settings, rejects, reviews):
->>>>>>> review
             counts[split].add(row)
             writers[split].add(row)
         report = firewall.report(settings.firewall.allow)
@@ -165,13 +154,8 @@ class _Late:
 
 
 def _unique(
-<<<<<<< HEAD
-    shards: Sequence[Shard], groups: Assignment, rejects: list[Reject]
+    shards: Sequence[Shard], groups: Assignment, rejects: list[Reject], reviews: Reviews | None
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-=======
-    shards: Sequence[Shard], settings: SplitSettings, rejects: list[Reject], reviews: Reviews | None
-) -> Iterator[tuple[str, dict[str, Any]]]:
->>>>>>> review
     ids = Ids()
     for shard in shards:
         late = _Late()
@@ -185,16 +169,12 @@ def _unique(
             if reason is not None:  # a file of the same name, in another folder
                 info["id"] = ids.free(info["id"])
                 ids.refuse(info["id"], where)
-<<<<<<< HEAD
-            yield split or groups.split[info["group"]], where, row
-=======
             if reviews and (reason := reviews.apply(row, where)):
                 late.reject(Reject(where, reason, "review", masks=int(not _absent(row))))
                 continue
             late.keep(where, present=not _absent(row))
-            yield split or split_of(info["group"], settings), row
+            yield split or groups.split[info["group"]], where, row
         rejects += late.rejects()
->>>>>>> review
 
 
 def _write_rejects(path: Path, shards: Sequence[Shard], more: Sequence[Reject]) -> None:

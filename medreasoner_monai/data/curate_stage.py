@@ -9,11 +9,8 @@ import pyarrow.parquet as pq
 
 from medreasoner_monai.data import splits
 from medreasoner_monai.data.assemble import REJECTS, assemble
-<<<<<<< HEAD
 from medreasoner_monai.data.card import write_card
-=======
 from medreasoner_monai.data.review.applied import Reviews
->>>>>>> review
 from medreasoner_monai.data.shards import plan
 from medreasoner_monai.data.sources.protocol import Source
 from medreasoner_monai.data.sources.registry import build
@@ -57,12 +54,8 @@ def curate(context: Context) -> Artifact:
         settings["review"] = reviews.identity()
 
     def make(draft: Draft, watch: ProgressReporter) -> None:
-<<<<<<< HEAD
-        curate_into(draft, data, watch, sources=sources)
-        track(context, draft)
-=======
         curate_into(draft, data, watch, sources=sources, reviews=reviews)
->>>>>>> review
+        track(context, draft)
 
     return context.stage(STAGE, make, inputs={}, settings=settings)
 
@@ -92,11 +85,7 @@ def curate_into(
     for done in make_all(shards, Steps.of(data, census), data.work):
         if done % 16 == 0 or done >= total:
             watch.step(done, max(total, done))
-<<<<<<< HEAD
-    made = assemble(shards, draft.path, data, draft.scratch)
-=======
-    made = assemble(shards, draft.path, data.splits, reviews)
->>>>>>> review
+    made = assemble(shards, draft.path, data, draft.scratch, reviews)
     account = sum((a for s in shards if (a := s.account()) is not None), Account())
     late = sum(reject.masks for reject in made.rejects)
     account = replace(account, kept=account.kept - late, rejected=account.rejected + late)
@@ -115,22 +104,18 @@ def curate_into(
         synthetic=all(source.synthetic for source in sources),
         description=" ".join(dict.fromkeys(source.description for source in sources)),
     )
-<<<<<<< HEAD
     draft.facts["sources"] = [
         {"name": s.name, "kind": type(s).__name__, "description": s.description, "synthetic": s.synthetic}
         for s in sources
     ]
-    write_card(draft.path, draft.facts)
-=======
     if account.spent.requests or account.spent.cached:
         draft.facts["language_model"] = spent = _bill(account.spent, data.questions)
         watch.note("language model: " + ", ".join(f"{name} {value:,}" for name, value in spent.items()))
->>>>>>> writers
+    write_card(draft.path, draft.facts)
     if len(table):
         watch.note(f"{len(table)} set aside, see {REJECTS}")
 
 
-<<<<<<< HEAD
 def track(context: Context, draft: Draft) -> None:
     """Log the data set as an input of an MLflow run of its own: name, digest and counts."""
     name = draft.path.name.removesuffix(".partial")
@@ -142,10 +127,10 @@ def track(context: Context, draft: Draft) -> None:
         run.figures({f"masks/{name}": count for name, count in draft.facts["masks"].items()})
         run.dataset(name, object_digest(content(draft.path)), "curation", {**counts, "masks": draft.facts["masks"]})
     draft.facts["mlflow_run"] = run.id
-=======
+
+
 def _bill(spent: Spending, questions: QuestionSettings) -> dict[str, float]:
     """Requests, tokens and, where prices are given, the cost. Writer and judge are charged at the writer's prices."""
     model = questions.llm or questions.judge
     cost = 0.0 if model is None else spent.cost(model.price_in, model.price_out)
     return asdict(spent) | ({"cost": round(cost, 4)} if cost else {})
->>>>>>> writers

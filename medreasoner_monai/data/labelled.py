@@ -54,15 +54,12 @@ class LabelledImage:
     labelled:
         Names that the source outlines wherever they are visible: one of them that is not among ``targets`` is known to
         be absent from this picture. Empty where the source does not promise that.
-<<<<<<< HEAD
     set_aside:
         Names of structures that are outlined in the source but were rejected here. They are neither asked about nor
         called absent; none of them is in ``labelled``.
-=======
     stored:
         The picture's values before windowing, ``(rows, cols)`` on the same grid, of any real type; None where the
         source has none. The firewall recognises by them a slice that is shown in two windows.
->>>>>>> firewall
     """
 
     id: str
@@ -74,8 +71,5 @@ class LabelledImage:
     origin: SourceRef
     spacing: tuple[float, float] | None = None
     labelled: frozenset[str] = field(default=frozenset())
-<<<<<<< HEAD
     set_aside: frozenset[str] = field(default=frozenset())
-=======
     stored: NDArray[Any] | None = None
->>>>>>> firewall

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.shards import Shard, make
-from medreasoner_monai.data.steps import Account, Steps
+from medreasoner_monai.data.steps import Steps
 from medreasoner_monai.errors import ConfigError
 from medreasoner_monai.files import write_bytes, write_json
 
@@ -42,9 +42,9 @@ def make_on_ray(shards: Sequence[Shard], steps: Steps) -> Iterator[int]:
     )
     by_number = {shard.number: shard for shard in unfinished}
     for made in work.map(_make).iter_rows():
-        account = Account(**json.loads(made["account"]))
-        _keep(by_number[made["number"]], made)
-        done += account.masks
+        shard = by_number[made["number"]]
+        _keep(shard, made)
+        done += json.loads(made["account"])["masks"]
         yield done
 
 

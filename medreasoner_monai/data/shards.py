@@ -111,25 +111,15 @@ def making(shard: Shard, steps: Steps) -> Iterator[Account]:
                 if isinstance(made, Reject):
                     rejects.add(asdict(made) | {"source": shard.source.name})
                 else:
-<<<<<<< HEAD
-                    rows.add(to_row(made.sample, png) | place(made))
-=======
-                    rows.add(_row(made, prints))
->>>>>>> firewall
+                    rows.add(to_row(made.sample, png) | place(made) | prints.take(made.sample, made.stored).columns())
                 yield account
     account.check(f"source {shard.source.name}, shard {shard.number}")
     write_json(shard.note, asdict(account))
 
 
-<<<<<<< HEAD
 def place(placed: Placed) -> dict[str, Any]:
     """The columns of a shard that are not the data set's."""
     return {"where": placed.where, "split": placed.split, "named": placed.named}
-=======
-def _row(placed: Placed, prints: Fingerprinter) -> dict[str, Any]:
-    about = {"where": placed.where, "split": placed.split, "named": placed.named}
-    return to_row(placed.sample) | about | prints.take(placed.sample, placed.stored).columns()
->>>>>>> firewall
 
 
 def read_shard(shard: Shard) -> Iterator[dict[str, Any]]:

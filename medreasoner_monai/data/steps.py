@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-<<<<<<< HEAD
-<<<<<<< HEAD
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.cleaning import Cleaner
-=======
-from dataclasses import dataclass, field, replace
-from typing import Any
-
 from medreasoner_monai.data.labelled import LabelledImage
->>>>>>> firewall
-=======
-from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any
-
-from medreasoner_monai.data.labelled import LabelledImage
->>>>>>> writers
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.sources.protocol import Item, Placed, Source, Unit
@@ -70,45 +57,29 @@ class Steps:
     """The steps between a source and the data set, in order. Sent to workers, so it can be pickled."""
 
     writer: Writer = field(default_factory=NameWriter)
-<<<<<<< HEAD
-<<<<<<< HEAD
     cleaner: Cleaner = field(default_factory=Cleaner)
-=======
     verifier: Verifier | None = None
->>>>>>> writers
+    taxonomy: Path | None = None
 
     @classmethod
     def of(cls, settings: DataSettings, census: Census | None = None) -> Steps:
         """As a config has them, for a data set that shows what the census counts."""
-<<<<<<< HEAD
-        return cls(build_writer(settings.questions, census or Census()), Cleaner(settings.clean))
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the result, besides the sources."""
-        return {"clean": self.cleaner.identity(), "writer": self.writer.identity()}
-=======
-    taxonomy: Path | None = None
-
-    @classmethod
-    def of(cls, settings: DataSettings) -> Steps:
-        """As a config has them."""
-        return cls(NameWriter(), taxonomy=settings.taxonomy or taxonomy.from_environment())
+        return cls(
+            build_writer(settings.questions, census or Census()),
+            Cleaner(settings.clean),
+            build_verifier(settings.questions),
+            settings.taxonomy or taxonomy.from_environment(),
+        )
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, besides the sources."""
         own = {} if self.taxonomy is None else {"taxonomy": taxonomy.digest(self.taxonomy)}
-        return {"writer": self.writer.identity(), **own}
->>>>>>> taxonomy
-=======
-        return cls(build_writer(settings.questions, census or Census()), build_verifier(settings.questions))
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the result, besides the sources."""
         return {
+            "clean": self.cleaner.identity(),
             "writer": self.writer.identity(),
             "verify": None if self.verifier is None else self.verifier.identity(),
+            **own,
         }
->>>>>>> writers
 
     def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
         """The samples of a unit, and a reject in the place of everything that was set aside."""
@@ -133,22 +104,9 @@ class Steps:
             yield item
         else:
             account.masks += len(item.targets)
-<<<<<<< HEAD
-            item, rejects = self.cleaner.clean(item)
+            picture, rejects = self.cleaner.clean(item)
             yield from rejects
-            done: set[tuple[str, bytes]] = set()
-            for written in self.writer.write(item):
-                if isinstance(written, Reject):
-                    yield written
-                    continue
-                where, sample = written
-                mask = (where, sample.mask.tobytes())  # several masks of one label map may share their place
-                if sample.present and mask not in done:  # a target asked about twice is one mask
-                    done.add(mask)
-                    account.kept += 1
-                yield Placed(sample, where)
-=======
-            yield from self._written(item, account)
+            yield from self._written(picture, account)
 
     def _written(self, picture: LabelledImage, account: Account) -> Iterator[Placed | Reject]:
         """Questions that pass their checks. A target asked about several times is one mask: kept if one of them is."""
@@ -177,4 +135,3 @@ def _asked(written: tuple[str, Sample] | Reject) -> tuple[str, str, bool] | None
         return None
     where, sample = written
     return where, sample.category, sample.present
->>>>>>> writers

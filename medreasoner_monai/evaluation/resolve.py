@@ -16,7 +16,7 @@ from medreasoner_monai.data.sources.folders import folder_sources
 from medreasoner_monai.data.sources.parquet import parquet_samples
 from medreasoner_monai.data.steps import Account, Steps
 from medreasoner_monai.data.writers.absent import Census
-from medreasoner_monai.data.writers.registry import build_writer
+from medreasoner_monai.data.writing import build_writer
 from medreasoner_monai.errors import ConfigError, InputError
 from medreasoner_monai.evaluation.answerers import (
     Answerer,

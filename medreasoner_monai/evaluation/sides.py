@@ -18,12 +18,8 @@ from numpy.typing import NDArray
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.evaluation.bootstrap import Estimate
 from medreasoner_monai.evaluation.rates import rate
-<<<<<<< HEAD
-from medreasoner_monai.evaluation.records import Record
-from medreasoner_monai.task.taxonomy import TAXONOMY
-=======
 from medreasoner_monai.evaluation.records import Record, clusters
->>>>>>> firewall
+from medreasoner_monai.task.taxonomy import TAXONOMY
 
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-<<<<<<< HEAD
-<<<<<<< HEAD
+from medreasoner_monai.settings.language_model import LanguageModelSettings
 from medreasoner_monai.settings.sources import (
     SOURCES,
     FolderSettings,
@@ -15,13 +15,7 @@ from medreasoner_monai.settings.sources import (
     PhantomSettings,
     SourceSettings,
 )
-=======
-from medreasoner_monai.settings.language_model import LanguageModelSettings
->>>>>>> writers
-from medreasoner_monai.settings.training import Section
-=======
 from medreasoner_monai.settings.training import OBSERVES, Section
->>>>>>> review
 
 __all__ = [
     "SOURCES",
@@ -56,7 +50,15 @@ class SplitSettings(Section):
         return self
 
 
-<<<<<<< HEAD
+class FirewallSettings(Section):
+    """What may not be on both sides of a split, and what a team accepts all the same."""
+
+    allow: tuple[Literal["group", "study", "picture", "near-duplicate", "question"], ...] = Field(
+        (),
+        description="kinds of leaks that are reported and accepted; what is accepted stands in the data set's report",
+    )
+
+
 class CleanSettings(Section):
     """Which masks are set aside before anybody asks about them. A limit that is null is not checked."""
 
@@ -95,14 +97,6 @@ class CleanSettings(Section):
     )
     min_range: float | None = Field(
         8, gt=0, le=255, description="grey levels between the picture's 1st and 99th percentile; less is blank"
-=======
-class FirewallSettings(Section):
-    """What may not be on both sides of a split, and what a team accepts all the same."""
-
-    allow: tuple[Literal["group", "study", "picture", "near-duplicate", "question"], ...] = Field(
-        (),
-        description="kinds of leaks that are reported and accepted; what is accepted stands in the data set's report",
->>>>>>> firewall
     )
     text: Literal["off", "reject"] = Field(
         "off", description="what happens to pictures with burnt-in text; reject needs the extra text and takes time"
@@ -164,20 +158,11 @@ class DataSettings(Section):
 
     sources: tuple[SourceSettings, ...] = Field((PhantomSettings(),), min_length=1)
     splits: SplitSettings = SplitSettings()
-<<<<<<< HEAD
     clean: CleanSettings = CleanSettings()
-=======
     firewall: FirewallSettings = FirewallSettings()
->>>>>>> firewall
     questions: QuestionSettings = QuestionSettings()
-<<<<<<< HEAD
-<<<<<<< HEAD
     work: WorkSettings = WorkSettings()
-=======
     taxonomy: Path | None = Field(
         None, description="a YAML of your own concepts, laid over the shipped ones (see docs/taxonomy.md)"
     )
->>>>>>> taxonomy
-=======
     review: ReviewSettings | None = None
->>>>>>> review

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from medreasoner_monai.data.sample import Sample
-from medreasoner_monai.data.traces import place_words, size_word
+from __future__ import place_words, size_word
 from medreasoner_monai.settings.training import AugmentSettings
 from medreasoner_monai.task.keypoints import key_points, mask_box
 
@@ -55,7 +55,7 @@ class Change:
             (float(rng.uniform(-settings.shift, settings.shift)), float(rng.uniform(-settings.shift, settings.shift))),
         )
 
-    def image(self, image: NDArray[Any]) -> NDArray[Any]:
+    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture ``(rows, cols)`` or ``(rows, cols, 3)``, uint8, black beyond its edges."""
         return self._warp(image, v2.InterpolationMode.BILINEAR)
 

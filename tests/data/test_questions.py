@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medreasoner_monai.data.describe import place_words, size_word
 from medreasoner_monai.data.phantoms import SITES, Phantom, render
 from medreasoner_monai.data.questions import WORDINGS, ask
 from medreasoner_monai.data.traces import brightness_words
-from medreasoner_monai.data.describe import place_words, size_word
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.naming import conclude
 from medreasoner_monai.task.taxonomy import TAXONOMY

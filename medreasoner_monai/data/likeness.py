@@ -1,10 +1,10 @@
 """Whether two pictures whose hashes are alike are one picture: the correlation of their details, laid over each other.
 
 Two fundus photographs or chest radiographs of different patients are alike in all that is coarse: their plain
-correlation reaches 0.98. What tells them apart are details, so the local mean is taken out and the local contrast evened out first, which also makes up for
-another window. What remains only agrees where the pictures lie exactly over each other; a copy that was moved, cropped,
-turned a little or padded is laid over first (phase correlation; Evangelidis & Psarakis, PAMI 2008). The threshold and
-what it finds and misses are measured in docs/data-firewall.md.
+correlation reaches 0.98. What tells them apart are details, so the local mean is taken out and the local contrast
+evened out first, which also makes up for another window. What remains only agrees where the pictures lie exactly over
+each other; a copy that was moved, cropped, turned a little or padded is laid over first (phase correlation; Evangelidis
+& Psarakis, PAMI 2008). The threshold and what it finds and misses are measured in docs/data-firewall.md.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Whether two pictures whose hashes are alike are one picture: the correlation of their details, laid over each other.
 
-Two chest radiographs of different patients are alike in all that is coarse; their correlation reaches 0.98. What tells
-them apart are details, so the local mean is taken out and the local contrast evened out first, which also makes up for
-another window. What remains only agrees where the pictures lie exactly over each other; a copy that was moved, cropped,
-turned a little or padded is laid over first (phase correlation; Evangelidis & Psarakis, PAMI 2008). The threshold and
-what it finds and misses are measured in docs/data-firewall.md.
+Two fundus photographs or chest radiographs of different patients are alike in all that is coarse: their plain
+correlation reaches 0.98. What tells them apart are details, so the local mean is taken out and the local contrast
+evened out first, which also makes up for another window. What remains only agrees where the pictures lie exactly over
+each other; a copy that was moved, cropped, turned a little or padded is laid over first (phase correlation; Evangelidis
+& Psarakis, PAMI 2008). The threshold and what it finds and misses are measured in docs/data-firewall.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from medreasoner_monai.data.fingerprints import SIDE, Gray, Look, inner_part
 
 SAME = 0.9
 """Likeness from which on two pictures are one."""
-_HOPELESS = 0.35  # a likeness under which finer alignment is not tried
+_HOPELESS = 0.4  # a likeness under which finer alignment is not tried
 _FINE, _COARSE, _NOISE = 2.0, 6.0, 4.0  # pixels, pixels, grey values
 _MOVED = 0.2  # of a side
 _TURNED = 0.2  # sine, and the shear
@@ -31,17 +31,12 @@ def likeness(a: Look, b: Look) -> float:
     """From -1 to 1: the correlation of the details of two thumbnails in the best position found."""
     first, second = a.pixels, b.pixels
     details = _details(first)
-    starts = list(_starts(first, second))
-    found = [_agreement(details, second, warp) for warp in starts]
-    best = max(found)
+    found = [(_agreement(details, second, warp), n, warp) for n, warp in enumerate(_starts(first, second))]
+    best, _, warp = max(found)
     if best >= SAME or best < _HOPELESS:
         return best
-    for warp in starts:
-        if (finer := _refine(first, second, warp)) is not None:
-            best = max(best, _agreement(details, second, finer))
-            if best >= SAME:
-                break
-    return best
+    finer = _refine(first, second, warp)
+    return best if finer is None else max(best, _agreement(details, second, finer))
 
 
 def _details(x: Gray) -> Gray:
@@ -91,10 +86,10 @@ def _agreement(details: Gray, b: Gray, warp: Warp) -> float:
     laid = cv2.warpAffine(b, warp, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     inside = np.ones(b.shape, np.uint8)
     shown = cv2.warpAffine(inside, warp, (SIDE, SIDE), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
-    shown = cv2.erode(shown, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    if shown.mean() < 0.5:
+    whole = cv2.erode(shown, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    if whole.mean() < 0.5:
         return 0.0
-    return _correlation(details[shown], _details(laid)[shown])
+    return _correlation(details[whole], _details(np.asarray(laid, dtype=np.float32))[whole])
 
 
 def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:

@@ -35,7 +35,7 @@ CALIBRATION = "calibration.json"
 STAGE = Stage(
     "confidence",
     "confidence",
-    version=2,
+    version=3,
     code=(
         "evaluation.scoring",
         "evaluation.answerers",

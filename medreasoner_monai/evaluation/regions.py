@@ -14,7 +14,7 @@ from medreasoner_monai.task.taxonomy import TAXONOMY
 
 def many_parts(category: str) -> bool:
     """Whether the taxonomy says that a category is made of many separate parts; False for one that it does not have."""
-    return getattr(TAXONOMY.get(category), "parts", "one") == "many"
+    return bool(getattr(TAXONOMY.get(category), "many_parts", False))
 
 
 def headline(records: Sequence[Record]) -> list[Record]:

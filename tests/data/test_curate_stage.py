@@ -35,6 +35,10 @@ def data(*sources: ParquetSettings | PhantomSettings) -> DataSettings:
     return DataSettings(sources=sources)
 
 
+def digests(folder: Path) -> dict[Path, str]:
+    return {path: file_digest(path) for path in folder.rglob("*") if path.is_file()}
+
+
 def source(tmp_path: Path, count: int = 40) -> ParquetSettings:
     write_split(tmp_path / "in.parquet", [sample(n) for n in range(count)])
     write_split(tmp_path / "test.parquet", [sample(n) for n in range(100, 104)])
@@ -127,13 +131,13 @@ def test_split_without_samples_is_refused_with_the_first_reason(tmp_path: Path, 
 def test_shards_that_an_earlier_attempt_finished_are_kept(tmp_path: Path, draft: Draft) -> None:
     given = source(tmp_path)
     curate_into(draft, data(given), NoProgress())
-    before = {path.name: file_digest(path) for path in draft.path.iterdir()}
+    before = digests(draft.path)
     shards = sorted((draft.scratch / "shards").glob("*[0-9].parquet"))
     times = {path: path.stat().st_mtime_ns for path in shards}
     shards[-1].with_suffix(".json").unlink()  # as if killed before it was finished
     curate_into(draft, data(given), NoProgress())
     assert [path.stat().st_mtime_ns == times[path] for path in shards] == [True] * (len(shards) - 1) + [False]
-    assert {path.name: file_digest(path) for path in draft.path.iterdir()} == before
+    assert digests(draft.path) == before
 
 
 def test_phantoms_share_no_group_between_splits(draft: Draft) -> None:

@@ -87,6 +87,8 @@ def _summary(console: Console, made: Artifact) -> None:
 
     masks: dict[str, int] = made.facts["masks"]
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("masks in", f"{masks['in']:,}")
     table.add_row("kept", f"{masks['kept']:,}")
     table.add_row("set aside", f"{masks['rejected']:,}")

@@ -25,6 +25,7 @@ NO_SOURCE = "not stated"
 """The source of samples whose origin is unknown."""
 _COLUMNS = ["extra_info", "reward_model"]
 _ROWS = 4096  # read at a time; they have no pictures
+_THUMBNAILS = 512  # rejects read at a time, whose pictures are small
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Census:
     rejects:
         By source.
     drawn, drawn_rejects:
-        Rows to show, by source; of rejects the row of ``rejects.parquet``.
+        Rows to show, by source; of rejects, those with a picture by their row of ``rejects.parquet``.
     """
 
     splits: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -210,16 +211,19 @@ def _count(census: Census, split: str, info: dict[str, str | None], *, absent: b
 
 def _count_rejects(census: Census, path: Path, shown: int) -> None:
     with _opened(path) as file:
-        columns = [n for n in ("where", "reason", "step", "masks", "source", "code") if n in file.schema_arrow.names]
+        wanted = ("where", "reason", "masks", "source", "code", "thumbnail")
         row = 0
-        for batch in file.iter_batches(_ROWS, columns=columns):
+        for batch in file.iter_batches(
+            _THUMBNAILS, columns=[name for name in wanted if name in file.schema_arrow.names]
+        ):
             for reject in batch.to_pylist():
                 source = reject.get("source") or NO_SOURCE
                 reason = kind_of(reject.get("code"), reject["reason"])
                 census.rejects[source].rejects[reason] += 1
                 census.rejects[source].masks[reason] += reject["masks"]
-                draw = census.drawn_rejects.setdefault(source, Draw(shown))
-                draw.show(f"{reject['where']}\n{reject['reason']}\n{row}", row)
+                if reject.get("thumbnail"):
+                    draw = census.drawn_rejects.setdefault(source, Draw(shown))
+                    draw.show(f"{reject['where']}\n{reject['reason']}\n{row}", row)
                 row += 1
 
 
@@ -243,7 +247,7 @@ def kind_of(code: str | None, reason: str) -> str:
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (pa.ArrowInvalid, OSError) as error:

@@ -120,7 +120,7 @@ def rows(files: Mapping[str, Path]) -> Iterator[Row]:
     for split, path in files.items():
         number = 0
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 if missing := [name for name in _COLUMNS if name not in file.schema_arrow.names]:
                     raise InputError(f"{path} is not in the U-MRG schema: the column {missing[0]} is missing")
                 for batch in file.iter_batches(_READ, columns=_COLUMNS):

@@ -356,7 +356,7 @@ def row_count(path: Path) -> int:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)  # else all row groups to be read are fetched at once
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except OSError as error:

@@ -124,7 +124,7 @@ def place(placed: Placed) -> dict[str, Any]:
 
 def read_shard(shard: Shard) -> Iterator[dict[str, Any]]:
     """Its rows, in order."""
-    with pq.ParquetFile(shard.rows) as file:
+    with pq.ParquetFile(shard.rows, pre_buffer=False) as file:
         for batch in file.iter_batches(_ROWS):
             yield from batch.to_pylist()
 

@@ -134,7 +134,7 @@ def _rows(path: Path, wanted: Mapping[int, Any], columns: Sequence[str]) -> Iter
     """Some rows of a file by their numbers; row groups without any are not read."""
     if not wanted:
         return
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         first = 0
         for group in range(file.num_row_groups):
             last = first + file.metadata.row_group(group).num_rows

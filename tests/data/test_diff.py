@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medreasoner_monai.data.diff import Difference, compare
+from medreasoner_monai.data.diff_index import rows
 from medreasoner_monai.data.sample import Sample
-from medreasoner_monai.data.schema import SCHEMA, encode_png, to_row, write_split
+from medreasoner_monai.data.schema import SCHEMA, encode_png, read_rows, to_row, write_split
 from medreasoner_monai.errors import InputError
 from tests.samples import sample
 
@@ -65,11 +66,11 @@ def test_a_changed_mask_has_its_dice(first: Path) -> None:
 
 
 def test_a_mask_that_is_only_encoded_anew_is_the_same(first: Path) -> None:
-    rows = [to_row(s) for s in TRAIN]
+    given_rows = [to_row(s) for s in TRAIN]
     colour = np.repeat(TRAIN[0].mask[:, :, None].astype(np.uint8) * 9, 3, axis=2)
-    rows[0]["masks"] = [{"bytes": encode_png(colour), "path": None}]
+    given_rows[0]["masks"] = [{"bytes": encode_png(colour), "path": None}]
     other = write(first.parent / "b", TRAIN, TEST)
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), other / "train.parquet")
+    pq.write_table(pa.Table.from_pylist(given_rows, SCHEMA), other / "train.parquet")
     assert compare(first, other).same
 
 
@@ -113,10 +114,24 @@ def test_bad_data_sets_are_named(first: Path, tmp_path: Path) -> None:
         changed(first, train=[*TRAIN, sample(1, id="new"), sample(2, id="new")])
     with pytest.raises(InputError, match="the id s0 stands twice in the first data set"):
         compare(first.parent / "b", first) if write(first.parent / "b", [TRAIN[0], TRAIN[0]], TEST) else None
-    rows = [to_row(TRAIN[0]) | {"masks": []}]
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "bad.parquet")
+    bad = [to_row(TRAIN[0]) | {"masks": []}]
+    pq.write_table(pa.Table.from_pylist(bad, SCHEMA), tmp_path / "bad.parquet")
     with pytest.raises(InputError, match=r"bad.parquet row 0: not a row of the U-MRG schema"):
         compare(tmp_path / "bad.parquet", first)
+
+
+def test_no_more_than_a_part_of_a_file_is_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "many.parquet"
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        for group in range(400):
+            row = to_row(sample(0, id=f"s{group}")) | {"images": [{"bytes": rng.bytes(20_000), "path": None}]}
+            writer.write_table(pa.Table.from_pylist([row], SCHEMA))
+    whole, before = path.stat().st_size, pa.total_allocated_bytes()
+    for reader in (rows({"many": path}), read_rows(path)):
+        next(reader)
+        assert pa.total_allocated_bytes() - before < whole / 3
+        del reader
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

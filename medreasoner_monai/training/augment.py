@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
+from medreasoner_monai.data.describe import place_words, size_word
 from medreasoner_monai.data.sample import Sample
-from __future__ import place_words, size_word
 from medreasoner_monai.settings.training import AugmentSettings
 from medreasoner_monai.task.keypoints import key_points, mask_box
 
@@ -57,7 +57,8 @@ class Change:
 
     def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture ``(rows, cols)`` or ``(rows, cols, 3)``, uint8, black beyond its edges."""
-        return self._warp(image, v2.InterpolationMode.BILINEAR)
+        moved: NDArray[np.uint8] = self._warp(image, v2.InterpolationMode.BILINEAR)
+        return moved
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """A mask ``(rows, cols)``."""
@@ -101,7 +102,7 @@ def shrunk(sample: Sample, side: float) -> Sample:
     if factor >= 1:
         return sample
     size = (max(1, round(cols * factor)), max(1, round(rows * factor)))
-    image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+    image: NDArray[np.uint8] = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     if not sample.present:
         return replace(sample, image=image, mask=np.zeros(image.shape[:2], dtype=bool))
     shares = cv2.resize(sample.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from __future__ import place_words, size_word
+from medreasoner_monai.data.describe import place_words, size_word
 from medreasoner_monai.settings.training import AugmentSettings
 from medreasoner_monai.task.keypoints import mask_box
 from medreasoner_monai.training.augment import Change, recolour, shrunk, view

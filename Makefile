@@ -19,7 +19,7 @@ argument = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(2)),$(1) $(call argument,$(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations viewer test-viewer lint stage-digests \
+.PHONY: help setup demo test wheel neighbours monailabel monaideploy test-integrations viewer test-viewer vendored review-pictures lint stage-digests \
 	types clean
 
 help: ## List the targets
@@ -65,6 +65,12 @@ viewer: $(STAMP) ## Show an answer over its images in OHIF: DICOM= the series, R
 test-viewer: $(STAMP) .venv-viewer/.installed ## Test the archive, and what OHIF shows in a browser; PYTEST_ARGS= is passed on
 	$(BIN)/python -m tests.integrations.viewer.ohif
 	$(BIN)/python -m pytest tests/integrations/test_archive.py tests/integrations/viewer $(PYTEST_ARGS)
+
+vendored: $(STAMP) ## Fetch the files of npm packages that lie in this repository anew: the review page's viewer, the test's axe-core
+	$(BIN)/python -m tests.review.vendored
+
+review-pictures: $(STAMP) ## Take the pictures in docs/review.md anew, of drawn phantoms (needs Chromium)
+	$(BIN)/python -m tests.review.screenshots docs/images
 
 lint: $(STAMP) ## Check format and lint rules (ruff), and that imports point one way (import-linter)
 	$(BIN)/ruff format --check $(CODE)

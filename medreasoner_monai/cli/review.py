@@ -138,7 +138,7 @@ def _print_status(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("part", "settled", "disputed", "open", "pairs", "equal", "Cohen's kappa", "Dice of masks")
+    table = Table("part", "settled", "disputed", "open", "pairs", "equal", "kappa", "mask Dice")
     for field, counts in states.items():
         a = agreed.get(field)
         more = [str(a.pairs), str(a.percent), str(a.kappa), str(a.mask_dice or "")] if a else ["0", "", "", ""]

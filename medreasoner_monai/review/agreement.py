@@ -33,7 +33,9 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return "–" if np.isnan(self.value) else f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        if np.isnan(self.value):
+            return "–"
+        return f"{self.value:.2f}" + ("" if np.isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]")
 
 
 @dataclass(frozen=True)

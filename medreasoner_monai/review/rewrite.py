@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -45,7 +46,8 @@ def rewrite(data: ReviewedData, reviews: Reviews, out: Path) -> dict[str, Counte
                         if reason is None:
                             table.add(row)
                         else:
-                            rejects.add(asdict(Reject(where, reason, "review")) | {"source": data.name})
+                            masks = int(json.loads(row["reward_model"]["ground_truth"])["bbox_2d"] is not None)
+                            rejects.add(asdict(Reject(where, reason, "review", masks)) | {"source": data.name})
                         count["kept" if reason is None else "rejected"] += 1
         part.rename(out)
     except BaseException:

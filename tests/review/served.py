@@ -31,6 +31,14 @@ from tests.samples import absent_sample, sample
 
 ROOT = Path(__file__).parents[2]
 HEADERS = {"x-review": "1"}
+FLAGS = [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--no-sandbox",
+    "--no-proxy-server",
+]
+"""Chromium without a screen, a graphics card or a way out."""
 
 
 def samples() -> list[Sample]:

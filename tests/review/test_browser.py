@@ -20,17 +20,10 @@ from medreasoner_monai.data.schema import decode_mask
 from medreasoner_monai.pipeline.prefect_server import free_port
 from medreasoner_monai.review.board import Plan
 from medreasoner_monai.review.dataset import ReviewedData
-from tests.review.served import Process, Running, dataset, serving
+from tests.review.served import FLAGS, Process, Running, dataset, serving
 from tests.samples import sample
 
 AXE = Path(__file__).with_name("vendor") / "axe.min.js"
-FLAGS = [
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--no-sandbox",
-    "--no-proxy-server",
-]
 OPTIONS = ("--reviewer", "ann", "--reviewer", "bob", "--adjudicator", "cyd", "--readings", "2")
 
 

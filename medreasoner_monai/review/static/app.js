@@ -64,7 +64,9 @@ async function open(id) {
   $("absent").hidden = sample.present;
   state.parts = {};
   $("parts").replaceChildren(...Object.keys(sample.parts).map(field => {
-    const part = panelOf(field, sample, {judge, comment, edit, take, focus});
+    const part = panelOf(field, sample, {
+      judge, comment, edit, take, focus, look: ({runs}) => viewer.setMask(runs || sample.parts.mask.runs),
+    });
     state.parts[field] = part;
     return part.element;
   }));

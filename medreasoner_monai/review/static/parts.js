@@ -3,13 +3,15 @@
 const WORDS = {accept: "accepted", edit: "edited", reject: "rejected"};
 const NAMES = {question: "Question", mask: "Mask", trace: "Reasoning"};
 
-export function panelOf(field, sample, {judge, comment, edit, take, focus}) {
+export function panelOf(field, sample, {judge, comment, edit, take, look, focus}) {
   const element = document.getElementById("part").content.cloneNode(true).firstElementChild;
   const find = selector => element.querySelector(selector);
   const original = sample.parts[field].text ?? "";
   const [text, area, note, state, error] = ["p.text", "textarea", ".comment", ".state", ".error"].map(find);
   const buttons = [...element.querySelectorAll("[data-verdict]")];
   const judged = !sample.disputed || sample.disputed.includes(field) || field in sample.verdicts;
+
+  const read = (sample.readings || []).every(reading => reading[field]);
 
   element.dataset.field = field;
   find("h3").textContent = NAMES[field];
@@ -25,7 +27,10 @@ export function panelOf(field, sample, {judge, comment, edit, take, focus}) {
 
   (sample.readings || []).forEach((reading, number) => {
     const said = reading[field];
-    if (said) find(".readings").append(readingOf(String.fromCharCode(65 + number), said, judged && (() => take(field, said))));
+    if (said) find(".readings").append(readingOf(String.fromCharCode(65 + number), said, judged && {
+      Take: () => take(field, said),
+      ...(field === "mask" && said.verdict !== "reject" ? {Show: () => look(said)} : {}),
+    }));
   });
 
   const describe = () => {
@@ -34,7 +39,7 @@ export function panelOf(field, sample, {judge, comment, edit, take, focus}) {
   };
   const show = (said, message = "") => {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.verdict === said?.verdict));
-    state.textContent = said ? WORDS[said.verdict] : judged ? "" : "agreed";
+    state.textContent = said ? WORDS[said.verdict] : judged ? "" : read ? "agreed" : "not read by all yet";
     state.className = `state ${said?.verdict || ""}`;
     error.textContent = message;
     if (!message) {
@@ -59,14 +64,14 @@ export function panelOf(field, sample, {judge, comment, edit, take, focus}) {
   };
 }
 
-function readingOf(letter, said, take) {
+function readingOf(letter, said, actions) {
   const element = document.createElement("div");
   element.className = "reading";
   const words = [`Reading ${letter}: ${WORDS[said.verdict]}`, said.text && `“${said.text}”`, said.comment].filter(Boolean);
   element.append(...words.map(word => Object.assign(document.createElement("p"), {textContent: word})));
-  if (take) {
-    const button = Object.assign(document.createElement("button"), {type: "button", textContent: `Take reading ${letter}`});
-    button.onclick = take;
+  for (const [word, act] of Object.entries(actions || {})) {
+    const button = Object.assign(document.createElement("button"), {type: "button", textContent: `${word} reading ${letter}`});
+    button.onclick = act;
     element.append(button);
   }
   return element;

@@ -17,8 +17,10 @@ KINDS: Mapping[str, str] = {
     "folder": "folders:folder_sources",
     "nifti": "nifti:NiftiSource",
     "dicom": "dicom_folder:DicomSource",
+    "dicomweb": "dicomweb_archive:DicomwebSource",
     "mapped": "mapped:MappedSource",
     "coco": "coco:CocoSource",
+    "mlflow": "mlflow_dataset:mlflow_source",
 }
 """Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
 

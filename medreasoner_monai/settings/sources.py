@@ -234,6 +234,14 @@ SOURCES: dict[str, type[Section]] = {
     "mlflow": MlflowSettings,
 }
 SourceSettings = Annotated[
-    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings | DicomSettings | MappedSettings | CocoSettings,
+    PhantomSettings
+    | ParquetSettings
+    | FolderSettings
+    | NiftiSettings
+    | DicomSettings
+    | DicomwebSettings
+    | MappedSettings
+    | CocoSettings
+    | MlflowSettings,
     Field(discriminator="kind"),
 ]

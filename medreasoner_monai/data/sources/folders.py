@@ -244,5 +244,5 @@ def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str,
         mask = values > 0
         name = " ".join(path.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
         return [(name, mask)] if mask.any() else []
-    found = enumerate(np.unique(values[values > 0]), 1)
-    return [(names.get(int(v), f"structure {n}"), values == v) for n, v in found]
+    found = [int(v) for v in np.unique(values[values > 0])]  # by value: in each picture the same name for one structure
+    return [(names.get(v, f"structure {v}"), values == v) for v in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medreasoner_monai.data.sources.protocol import Source
@@ -25,6 +25,13 @@ KINDS: Mapping[str, str] = {
 """Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
 
 
+def factory(kind: str) -> Callable[[Any], Any]:
+    """What makes a source, or several, of the settings of a kind."""
+    module, _, name = KINDS[kind].partition(":")
+    made: Callable[[Any], Any] = getattr(importlib.import_module(f"{_ROOM}.{module}"), name)
+    return made
+
+
 def build(settings: Sequence[Any]) -> list[Source]:
     """The sources of a config, in order.
 
@@ -35,8 +42,7 @@ def build(settings: Sequence[Any]) -> list[Source]:
     """
     found: list[Source] = []
     for section in settings:
-        module, _, factory = KINDS[section.kind].partition(":")
-        made = getattr(importlib.import_module(f"{_ROOM}.{module}"), factory)(section)
+        made = factory(section.kind)(section)
         found += made if isinstance(made, list) else [made]
     names = [source.name for source in found]
     for name in names:

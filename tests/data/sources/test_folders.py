@@ -177,6 +177,7 @@ def test_values_of_a_mask_have_names_where_the_config_gives_them(folder: Path) -
         "by its value, not its rank among this picture's"
     )
     assert (picture.modality, picture.site) == ("Ultrasound", "neck")
+    assert [t.where for t in picture.targets] == ["7.png value 3", "7.png value 5"], "a place for each mask"
 
 
 def test_the_sequence_stays_with_the_picture(tmp_path: Path) -> None:

@@ -35,8 +35,13 @@ STAGE = Stage(
     code=(
         *("data.assemble", "data.steps", "data.workers", "data.sources.registry"),
         *("data.sources.phantoms", "data.sources.parquet", "data.sources.folders", "data.sources.nifti"),
+        *("data.sources.dicom_folder", "data.sources.dicomweb_archive", "data.sources.mapped", "data.sources.coco"),
+        "data.sources.mlflow_dataset",
     ),
-    libraries=("numpy", "pillow", "pyarrow", "opencv-python-headless", "nibabel"),
+    libraries=(
+        *("numpy", "pillow", "pyarrow", "opencv-python-headless", "nibabel", "pydicom", "highdicom", "pycocotools"),
+        "scikit-image",
+    ),
 )
 
 

@@ -72,6 +72,10 @@ def _uids(metadata: list[dict[str, Any]], keyword: str) -> list[str]:
     return [str(value[0]) for value in values if value]
 
 
+class UnavailableError(DicomError):
+    """The archive does not answer, or answers with an error of its own: later it may."""
+
+
 @dataclass(eq=False)
 class _Recent:
     """Instances fetched last, shared by the sources of a study: frames of one instance, slices looked at again."""
@@ -151,4 +155,5 @@ def _refused(what: str, error: Exception) -> DicomError:
     """Without the address, which may hold who asked."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     why = f"status {status}" if status else type(error).__name__
-    return DicomError(f"{what} cannot be had ({why}); check the UIDs, the archive's address and the permission to read")
+    kind = UnavailableError if status is None or status >= 500 else DicomError
+    return kind(f"{what} cannot be had ({why}); check the UIDs, the archive's address and the permission to read")

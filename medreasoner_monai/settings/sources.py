@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from medreasoner_monai.settings.training import Section
 
@@ -162,6 +162,24 @@ class DicomSettings(OutlineSettings):
     path: Path
 
 
+class DicomwebSettings(OutlineSettings):
+    """Studies of a DICOMweb archive (PS3.18), by UID or by a query."""
+
+    kind: Literal["dicomweb"]
+    url: str = Field(description="root of QIDO-RS and WADO-RS")
+    studies: tuple[str, ...] = Field((), description="Study Instance UIDs")
+    query: dict[str, str] = Field(
+        {}, description="attributes that QIDO-RS matches, such as StudyDate: 20260101-; ModalitiesInStudy: SEG"
+    )
+    token_env: str = Field("", description="environment variable with a bearer token; none is sent when empty")
+
+    @model_validator(mode="after")
+    def _some(self) -> DicomwebSettings:
+        if bool(self.studies) == bool(self.query):
+            raise ValueError("name either studies or a query")
+        return self
+
+
 class MappedSettings(PatientSettings):
     """Pictures and masks under any names, listed in a CSV or YAML file."""
 
@@ -192,16 +210,38 @@ class CocoSettings(PatientSettings):
     complete: bool = Field(False, description="every category is outlined wherever it is visible")
 
 
+class MlflowSettings(Section):
+    """Files in the U-MRG schema that MLflow holds: ``train.parquet``, ``test.parquet`` and perhaps ``val.parquet``."""
+
+    kind: Literal["mlflow"]
+    name: str = Field("", description="the last part of the URI when empty")
+    uri: str = Field(
+        description="of a folder of artifacts, such as runs:/RUN_ID/dataset; or dataset:/RUN_ID/NAME, an input of a run"
+    )
+    tracking_uri: str = Field("", description="as MLFLOW_TRACKING_URI when empty")
+    val_share: float = Field(0.05, gt=0, lt=0.5)
+
+
 SOURCES: dict[str, type[Section]] = {
     "phantoms": PhantomSettings,
     "parquet": ParquetSettings,
     "folder": FolderSettings,
     "nifti": NiftiSettings,
     "dicom": DicomSettings,
+    "dicomweb": DicomwebSettings,
     "mapped": MappedSettings,
     "coco": CocoSettings,
+    "mlflow": MlflowSettings,
 }
 SourceSettings = Annotated[
-    PhantomSettings | ParquetSettings | FolderSettings | NiftiSettings | DicomSettings | MappedSettings | CocoSettings,
+    PhantomSettings
+    | ParquetSettings
+    | FolderSettings
+    | NiftiSettings
+    | DicomSettings
+    | DicomwebSettings
+    | MappedSettings
+    | CocoSettings
+    | MlflowSettings,
     Field(discriminator="kind"),
 ]

@@ -134,8 +134,9 @@ class CocoSource:
             yield Reject(unit.key, str(error), masks=len(annotations))
             return
         masks: dict[str, list[Target]] = {}
-        for annotation in annotations:
-            made = self._target(unit.key, annotation, image)
+        for number, annotation in enumerate(annotations, 1):
+            # Ids of broken files are missing or not unique, and a place must be.
+            made = self._target(f"{unit.key} annotation {annotation.get('id', '?')} (no. {number})", annotation, image)
             if isinstance(made, Reject):
                 yield made
             else:
@@ -156,8 +157,7 @@ class CocoSource:
         elif not annotations:
             yield Reject(unit.key, "it has no annotation, and `complete` does not say that it shows nothing", masks=0)
 
-    def _target(self, image_name: str, annotation: Mapping[str, Any], image: NDArray[np.uint8]) -> Target | Reject:
-        where = f"{image_name} annotation {annotation.get('id', '?')}"
+    def _target(self, where: str, annotation: Mapping[str, Any], image: NDArray[np.uint8]) -> Target | Reject:
         name = self._found.categories.get(annotation.get("category_id", -1))
         if name is None:
             return Reject(where, f"its category {annotation.get('category_id')!r} is not in the file's list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +98,9 @@ def masks_of(header: Dataset) -> int:
     return max(1, len(header.get("SegmentSequence") or header.get("StructureSetROISequence") or ()))
 
 
-def target_series(header: Dataset, images: Iterable[str], frames: dict[str, set[str]]) -> tuple[str | None, str]:
+def target_series(
+    header: Dataset, images: Iterable[str], frames: Mapping[str, set[str]] | None = None
+) -> tuple[str | None, str]:
     """The image series that a segmentation or structure set was made on; None and why not where it is not there.
 
     Parameters
@@ -106,7 +108,7 @@ def target_series(header: Dataset, images: Iterable[str], frames: dict[str, set[
     images:
         Series Instance UIDs that there are.
     frames:
-        Those of each Frame of Reference UID, for objects that name no series.
+        Those of each Frame of Reference UID, for objects that name no series; None where that is not known.
     """
     there = set(images)
     stated = list(dict.fromkeys(_stated(header)))
@@ -117,6 +119,8 @@ def target_series(header: Dataset, images: Iterable[str], frames: dict[str, set[
         return None, f"it refers to {len(known)} image series; one was expected, split it"
     if stated:
         return None, f"it refers to the series …{stated[0][-12:]}, which is not there; add its images"
+    if frames is None:
+        return None, "it names no series; export it again with a reference to its images"
     candidates = frames.get(_frame_of_reference(header), set()) if _frame_of_reference(header) else set()
     if len(candidates) == 1:
         return next(iter(candidates)), ""

@@ -192,14 +192,14 @@ class FolderSource:
                 continue
             if not found:
                 yield Reject(path.name, "the mask is empty")
-            for name, mask in found:
+            for name, mask, where in found:
                 if mask.shape != image.shape[:2]:
                     rows, cols = image.shape[:2]
-                    yield Reject(path.name, f"the mask is {mask.shape[1]} x {mask.shape[0]}, its image {cols} x {rows}")
+                    yield Reject(where, f"the mask is {mask.shape[1]} x {mask.shape[0]}, its image {cols} x {rows}")
                 elif first := next((t for t in targets if t.name == name), None):
-                    yield Reject(path.name, f"{first.where} has the target {name!r} of this image already")
+                    yield Reject(where, f"{first.where} has the target {name!r} of this image already")
                 else:
-                    targets.append(Target(name, mask, path.name))
+                    targets.append(Target(name, mask, where))
         if targets:
             yield self._picture(image_path, image, tuple(targets))
 
@@ -245,10 +245,11 @@ def target_name(mask: Path, stem: str) -> str:
     return " ".join(mask.stem.removeprefix(f"{stem}_").replace("+", " ").split()).lower()
 
 
-def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str, NDArray[np.bool_]]]:
+def _targets(path: Path, stem: str, names: Mapping[int, str]) -> list[tuple[str, NDArray[np.bool_], str]]:
+    """Name, mask and place of each target of a mask file."""
     values = read_picture(path, read_labels)
     if path.stem != stem:
         mask = values > 0
-        return [(target_name(path, stem), mask)] if mask.any() else []
-    found = enumerate(np.unique(values[values > 0]), 1)
-    return [(names.get(int(v), f"structure {n}"), values == v) for n, v in found]
+        return [(target_name(path, stem), mask, path.name)] if mask.any() else []
+    found = [int(v) for v in np.unique(values[values > 0])]  # by value: in each picture the same name for one structure
+    return [(names.get(v, f"structure {v}"), values == v, f"{path.name} value {v}") for v in found]

@@ -113,7 +113,9 @@ class MappedSource:
         targets: list[Target] = []
         for row in rows:
             for found in self._targets(row, image):
-                if isinstance(found, Target) and (first := next((t for t in targets if t.name == found.name), None)):
+                if isinstance(found, Target) and any(t.where == found.where for t in targets):
+                    found = Reject(found.where, f"{row.where}: the mapping names this mask twice")
+                elif isinstance(found, Target) and (first := next((t for t in targets if t.name == found.name), None)):
                     found = Reject(found.where, f"{first.where} has the target {found.name!r} of this image already")
                 if isinstance(found, Reject):
                     yield found

@@ -20,6 +20,7 @@ from medreasoner_monai.data.sources.rt_outlines import RtReader
 from medreasoner_monai.data.sources.seg_outlines import SegReader
 from medreasoner_monai.data.sources.slicing import choose
 from medreasoner_monai.dicom.body_part import sites
+from medreasoner_monai.dicom.dicomweb import UnavailableError
 from medreasoner_monai.dicom.found import Found
 from medreasoner_monai.dicom.rules import parse_rule
 from medreasoner_monai.dicom.series import Series
@@ -109,6 +110,8 @@ class SeriesReader:
         shown = [o for o in outlines if index in o.pixels]
         try:
             view = series.view(index, parse_rule(self.settings.rule))
+        except UnavailableError:
+            raise  # no fault of the picture, which may be had later
         except DicomError as error:
             yield Reject(f"{where} slice {index}", str(error), masks=len(shown))
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medreasoner_monai.data.sources.protocol import Source
@@ -17,10 +17,19 @@ KINDS: Mapping[str, str] = {
     "folder": "folders:folder_sources",
     "nifti": "nifti:NiftiSource",
     "dicom": "dicom_folder:DicomSource",
+    "dicomweb": "dicomweb_archive:DicomwebSource",
     "mapped": "mapped:MappedSource",
     "coco": "coco:CocoSource",
+    "mlflow": "mlflow_dataset:mlflow_source",
 }
 """Kind to ``module:factory``, imported on first use. A factory takes its settings and gives a source, or several."""
+
+
+def factory(kind: str) -> Callable[[Any], Any]:
+    """What makes a source, or several, of the settings of a kind."""
+    module, _, name = KINDS[kind].partition(":")
+    made: Callable[[Any], Any] = getattr(importlib.import_module(f"{_ROOM}.{module}"), name)
+    return made
 
 
 def build(settings: Sequence[Any]) -> list[Source]:
@@ -33,8 +42,7 @@ def build(settings: Sequence[Any]) -> list[Source]:
     """
     found: list[Source] = []
     for section in settings:
-        module, _, factory = KINDS[section.kind].partition(":")
-        made = getattr(importlib.import_module(f"{_ROOM}.{module}"), factory)(section)
+        made = factory(section.kind)(section)
         found += made if isinstance(made, list) else [made]
     names = [source.name for source in found]
     for name in names:

@@ -82,7 +82,7 @@ def test_several_of_one_category_are_merged_or_apart_or_refused(tmp_path: Path) 
 
     (merged,) = pictures(items(source(tmp_path, two)))
     assert {t.name: int(t.mask.sum()) for t in merged.targets} == {"lung nodule": 6 + 6, "heart": 6}
-    assert merged.targets[0].where == "p/x.png annotation 1 and 1 more"
+    assert merged.targets[0].where == "p/x.png annotation 1 (no. 1) and 1 more"
     first, second = pictures(items(source(tmp_path, two, several="apart")))
     assert [t.name for t in first.targets] == ["lung nodule", "heart"]
     assert (second.id, [int(t.mask.sum()) for t in second.targets], second.group) == ("p/x-2", [6], first.group)
@@ -95,7 +95,7 @@ def test_a_crowd_is_refused_or_kept(tmp_path: Path) -> None:
     def crowd(data: Any) -> None:
         data["annotations"] = [annotation(iscrowd=1, segmentation={"size": [6, 8], "counts": [6, 4, 38]})]
 
-    assert "iscrowd" in reasons(items(source(tmp_path, crowd)))["p/x.png annotation 2"]
+    assert "iscrowd" in reasons(items(source(tmp_path, crowd)))["p/x.png annotation 2 (no. 1)"]
     (picture,) = pictures(items(source(tmp_path, crowd, crowd="keep")))
     assert picture.targets[0].mask[:, 1].tolist() == [True] * 4 + [False] * 2
 
@@ -164,3 +164,11 @@ def test_a_file_that_is_not_cocos_is_an_error(text: str, tmp_path: Path) -> None
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match="is not a COCO file"):
         list(CocoSource(CocoSettings(kind="coco", annotations=tmp_path / "a.json")).units())
+
+
+def test_annotations_of_one_id_are_told_apart(tmp_path: Path) -> None:
+    def same(data: Any) -> None:
+        data["annotations"].append(annotation(id=1, category_id=2))
+
+    (picture,) = pictures(items(source(tmp_path, same)))
+    assert len({t.where for t in picture.targets}) == 2

@@ -50,7 +50,7 @@ def test_a_pixel_is_inside_where_its_centre_is(series: Series, tmp_path: Path) -
     assert np.array_equal(outline.draw(1), expected)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     centre=st.tuples(st.floats(5, 18), st.floats(8, 24)),
     radius=st.floats(1.5, 4.5),

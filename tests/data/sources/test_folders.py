@@ -166,15 +166,18 @@ def test_deep_pictures_and_masks_are_read_as_they_are(tmp_path: Path) -> None:
 
 def test_values_of_a_mask_have_names_where_the_config_gives_them(folder: Path) -> None:
     values = np.zeros((40, 60), dtype=np.uint8)
-    values[1:9, 1:9], values[20:30, 20:30] = 1, 5
+    values[1:9, 1:9], values[20:30, 20:30] = 3, 5
     save(folder / "images" / "7.png", values)
     save(folder / "masks" / "7.png", values)
     (found,) = folder_sources(
         FolderSettings(kind="folder", path=folder, values={5: "nerve"}, modality="US", site="neck")
     )
     picture = next(i for i in found.read(list(found.units())[1]) if isinstance(i, LabelledImage))
-    assert [t.name for t in picture.targets] == ["structure 1", "nerve"]
+    assert [t.name for t in picture.targets] == ["structure 3", "nerve"], (
+        "by its value, not its rank among this picture's"
+    )
     assert (picture.modality, picture.site) == ("Ultrasound", "neck")
+    assert [t.where for t in picture.targets] == ["7.png value 3", "7.png value 5"], "a place for each mask"
 
 
 def test_the_sequence_stays_with_the_picture(tmp_path: Path) -> None:

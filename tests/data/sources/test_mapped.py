@@ -189,3 +189,11 @@ def test_an_unknown_column_and_a_missing_file_are_errors(folder: Path) -> None:
     (folder / "map.csv").unlink(missing_ok=True)
     with pytest.raises(InputError, match="cannot be read"):
         list(MappedSource(MappedSettings(kind="mapped", path=folder, mapping=folder / "map.csv")).units())
+
+
+def test_a_mask_that_is_named_twice_is_one_target(folder: Path) -> None:
+    found = items(
+        source(folder, "scans/a.jpg,drawn/a-labels.png,cyst,1,,,,,", "scans/a.jpg,drawn/a-labels.png,mass,1,,,,,")
+    )
+    assert [[t.name for t in p.targets] for p in pictures(found)] == [["cyst"]]
+    assert reasons(found) == {"drawn/a-labels.png value 1": "map.csv line 3: the mapping names this mask twice"}

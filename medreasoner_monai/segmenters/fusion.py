@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from medreasoner_monai.segmenters.shape import locate
 from medreasoner_monai.segmenters.weights import weights_digest
 from medreasoner_monai.task.geometry import Box, Frame
 from medreasoner_monai.task.keypoints import mask_box
+
+if TYPE_CHECKING:
+    import torch
 
 # Part of the digest: raise it whenever the same weights give another mask.
 VERSION = 1
@@ -122,7 +125,7 @@ class FusionSegmenter:
             group = views[start : start + _AT_ONCE]
             batch = torch.from_numpy(np.stack([view.planes for _, view in group])).to(self.learned.device)
             with torch.inference_mode():
-                weighed = self.net.weigh(batch).cpu().numpy()
+                weighed = _mirrored(self.net, batch).cpu().numpy()
             for (i, view), one in zip(group, weighed, strict=True):
                 draw(masks[i], one, view)
         return masks
@@ -167,6 +170,13 @@ class FusionSegmenter:
         found, own = mask_box(mask), prompt.frame
         sx, sy = own.width / embedding.frame.width, own.height / embedding.frame.height
         return Prompt(Box(found.x1 * sx, found.y1 * sy, found.x2 * sx, found.y2 * sy, own), prompt.points)
+
+
+def _mirrored(net: Any, batch: torch.Tensor) -> torch.Tensor:
+    """What the network says of a batch ``(n, planes, h, w)``, averaged over its four mirror images."""
+    ways: tuple[list[int], ...] = ([], [-1], [-2], [-1, -2])
+    total: torch.Tensor = sum(net.weigh(batch.flip(way)).flip(way) for way in ways)
+    return total / len(ways)
 
 
 def draw(mask: Mask, weighed: NDArray[np.float32], view: View) -> None:

@@ -151,59 +151,17 @@ def test_what_sources_write_is_resolved(name: str, source: str, site: str, conce
     assert found is not None and found.name == concept
 
 
-PAIRED = [
-    "kidney",
-    "adrenal_gland",
-    "lung_upper_lobe",
-    "lung_lower_lobe",
-    "kidney_cyst",
-    "subclavian_artery",
-    "common_carotid_artery",
-    "brachiocephalic_vein",
-    "iliac_artery",
-    "iliac_vena",
-    "humerus",
-    "scapula",
-    "clavicula",
-    "femur",
-    "hip",
-    "gluteus_maximus",
-    "gluteus_medius",
-    "gluteus_minimus",
-    "autochthon",
-    "iliopsoas",
-]
-SINGLE = [
-    "spleen",
-    "gallbladder",
-    "liver",
-    "stomach",
-    "pancreas",
-    "lung_middle_lobe_right",
-    "esophagus",
-    "trachea",
-    "thyroid_gland",
-    "small_bowel",
-    "duodenum",
-    "colon",
-    "urinary_bladder",
-    "prostate",
-    "sacrum",
-    "vertebrae_S1",
-    "heart",
-    "aorta",
-    "pulmonary_vein",
-    "brachiocephalic_trunk",
-    "atrial_appendage_left",
-    "superior_vena_cava",
-    "inferior_vena_cava",
-    "portal_vein_and_splenic_vein",
-    "spinal_cord",
-    "brain",
-    "skull",
-    "sternum",
-    "costal_cartilages",
-]
+PAIRED = """
+kidney adrenal_gland lung_upper_lobe lung_lower_lobe kidney_cyst subclavian_artery common_carotid_artery
+brachiocephalic_vein iliac_artery iliac_vena humerus scapula clavicula femur hip gluteus_maximus
+gluteus_medius gluteus_minimus autochthon iliopsoas
+""".split()  # noqa: SIM905 - a list of 20 lines says no more
+SINGLE = """
+spleen gallbladder liver stomach pancreas lung_middle_lobe_right esophagus trachea thyroid_gland small_bowel
+duodenum colon urinary_bladder prostate sacrum vertebrae_S1 heart aorta pulmonary_vein brachiocephalic_trunk
+atrial_appendage_left superior_vena_cava inferior_vena_cava portal_vein_and_splenic_vein spinal_cord brain
+skull sternum costal_cartilages
+""".split()  # noqa: SIM905 - a list of 20 lines says no more
 
 
 def test_the_classes_of_totalsegmentator_are_known_each_as_one_concept_with_its_side() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from medreasoner_monai.data.describe import patient_side, place_words
+from medreasoner_monai.data.giveaways import named_in
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.readability import grade
 from medreasoner_monai.data.sample import Sample
@@ -19,19 +20,11 @@ from medreasoner_monai.data.writers.words import load_words, without_side, words
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.keypoints import mask_box
 from medreasoner_monai.task.question_check import check_question
-from medreasoner_monai.task.taxonomy import TAXONOMY
+from medreasoner_monai.task.taxonomy import TAXONOMY, generation
 
 _VERSION = 1
 QUESTION_WORDS = (4, 30)
 TRACE_WORDS = (6, 80)
-_COMMON = frozenset(
-    (
-        *("left", "right", "upper", "lower", "whole", "high", "grade", "part", "zone", "area", "region", "finding"),
-        *("structure", "other", "normal", "large", "small", "with", "single", "multiple", "common", "central", "line"),
-        *("anterior", "posterior", "superior", "inferior", "medial", "lateral"),
-    )
-)
-"""Words of names that give nothing away by themselves."""
 _PLACES = "upper left|upper centre|upper right|middle left|middle right|lower left|lower centre|lower right|centre"
 _PLACE = re.compile(rf"\b(?:in|around|towards|occupies) the ({_PLACES})\b(?! of the (?!picture)\w)")
 _SIDE = re.compile(r"\bpatient's (left|right)\b")
@@ -82,40 +75,6 @@ def question_fault(_picture: LabelledImage, sample: Sample) -> str | None:
     if found := named_in(sample.question, sample.category):
         return f"the question names its target: {found!r} stands in it; describe the target instead"
     return None
-
-
-def named_in(text: str, name: str) -> str:
-    """The first giveaway of a target in a text: a stem of the taxonomy, a synonym, or a word of its name.
-
-    >>> named_in("Which hepatic change is seen?", "liver")
-    'hepat'
-    >>> named_in("Which organ on the patient's left makes urine?", "left kidney")
-    ''
-    """
-    lower = text.lower()
-    words = re.findall(r"[a-z0-9][a-z0-9'-]*", lower)
-    for giveaway in giveaways(name):
-        if giveaway in lower if " " in giveaway else any(word.startswith(giveaway) for word in words):
-            return giveaway
-    return ""
-
-
-@cache
-def giveaways(name: str) -> tuple[str, ...]:
-    """Lower-case beginnings of words, and whole phrases, that would name a target."""
-    known = TAXONOMY.get(name)
-    found = [*known.giveaways, *known.synonyms] if known else []
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    found += [_stem(word) for word in words if len(word) > 3 and word not in _COMMON]
-    return tuple(dict.fromkeys(found))
-
-
-def _stem(word: str) -> str:
-    """A word without the ending that plural and adjective change; at least four letters."""
-    for ending in ("ae", "es", "s", "a", "um", "us", "y"):
-        if word.endswith(ending) and len(word) - len(ending) >= 4:
-            return word.removesuffix(ending)
-    return word
 
 
 def place_fault(_picture: LabelledImage, sample: Sample) -> str | None:
@@ -200,16 +159,15 @@ def mentioned(text: str, also: frozenset[str] = frozenset()) -> list[str]:
     >>> mentioned("the liver tumor lies beside the stomach")
     ['liver tumor', 'stomach']
     """
-    return [found[1] for found in _names_pattern(also).finditer(text)]
+    return [found[1] for found in _names_pattern(also, generation()).finditer(text)]
 
 
 @lru_cache(maxsize=1024)
-def _names_pattern(also: frozenset[str]) -> re.Pattern[str]:
+def _names_pattern(also: frozenset[str], _taxonomy: int) -> re.Pattern[str]:
     names = sorted(_known_names() | also, key=lambda n: (-len(n), n))
     return re.compile(rf"(?<![\w-])({'|'.join(re.escape(n) for n in names)})s?(?![\w-])")
 
 
-@cache
 def _known_names() -> frozenset[str]:
     synonyms = {s for known in TAXONOMY.values() for s in known.synonyms}
     # Names of one common word, such as "vessel", are common words of a description too.

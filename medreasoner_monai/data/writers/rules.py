@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medreasoner_monai.data.describe import Description, describe
+from medreasoner_monai.data.giveaways import named_in
 from medreasoner_monai.data.labelled import LabelledImage, Target
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.writers.absent import Asked, Census, absent_targets
@@ -70,6 +71,7 @@ class RuleWriter:
         words, side = found
         several = words.number == "many" or (words.number == "parts" and not side and bool(rng.random() < 0.5))
         choices = hinted_questions(words, side, several)
+        choices = [choice for choice in choices if not named_in(choice, asked.name)] or choices
         question = choices[int(rng.integers(len(choices)))]
         trace = absent_trace_text(view, asked.name, rng)
         return absent_sample(picture, asked.name, asked.site, name, question, trace, why)
@@ -85,6 +87,7 @@ def _questions(picture: LabelledImage, seen: list[Description], number: int) -> 
         return [_with_side(q, lies) for q in measured_questions(seen[number], lesion=is_lesion(plain))]
     words, side = found
     choices = hinted_questions(words, side, spoken_as_several(words, side, seen[number]))
+    choices = [choice for choice in choices if not named_in(choice, target.name)] or choices
     apart = _apart(picture, seen, number, words, side)
     return [f"{choice.removesuffix('?')}, {apart}?" for choice in choices] if apart else choices
 

@@ -45,6 +45,8 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def write_rejects(folder: Path, rejects: Mapping[str, Sequence[Reject]]) -> int:
     """Write down what was set aside, by split; returns how many."""
-    listed = {split: [vars(r) for r in some] for split, some in rejects.items()}
+    listed = {
+        split: [{"where": r.where, "reason": r.reason, "step": r.step} for r in some] for split, some in rejects.items()
+    }
     write_json(folder / REJECTS, listed)
     return sum(len(some) for some in listed.values())

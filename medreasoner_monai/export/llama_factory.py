@@ -55,6 +55,7 @@ why, stands in `rejects.json`.
 
 - `cold_start.deepspeed`: LLaMA-Factory takes a file of DeepSpeed's own settings; `--zero` writes one.
 - `cold_start.validate_samples`: the whole validation split is scored, and the best checkpoint is yours to choose.
+- `cold_start.augment`: LLaMA-Factory has no views of its training pictures; each is shown as it is, every time.
 - LLaMA-Factory shuffles by its own random numbers: the same seed gives another order of the samples.
 - A starter's warm-up of the vision tower has no counterpart; start from a model that went through it.
 """

@@ -180,7 +180,10 @@ def _mirrored(net: Any, batch: torch.Tensor) -> torch.Tensor:
 
 
 def draw(mask: Mask, weighed: NDArray[np.float32], view: View) -> None:
-    """Mark in ``mask`` ``(rows, cols)`` the pixels whose logit is above 0, or the likeliest where none is.
+    """Mark in ``mask`` ``(rows, cols)`` the pixels whose logit is above 0.
+
+    Where none is, those that the classical engine takes by itself, and where it takes none either the likeliest: a
+    prompt on the picture always has an answer.
 
     Parameters
     ----------
@@ -200,6 +203,8 @@ def draw(mask: Mask, weighed: NDArray[np.float32], view: View) -> None:
     odds = np.maximum(view.classical.odds, -8)
     classical = np.clip(resampled(odds, view.classical.rect, part, -8.0), -limit, limit)
     fine = own + trust * learned + share * classical
+    if fine.max() < 0 <= classical.max():
+        fine = classical
     mask[y1:y2, x1:x2] = fine >= min(0.0, float(fine.max()))
 
 

@@ -38,6 +38,8 @@ def _score(wanted: str, one: Category) -> float:
     codes = (one.codes.property_type.value, one.codes.region.value if one.codes.region else "", one.umls, one.radlex)
     if not wanted:
         return 0.0
+    if wanted == folded(one.name):
+        return 5.0
     if wanted in spellings:
         return 4.0
     if wanted in [code.lower() for code in codes]:

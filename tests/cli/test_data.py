@@ -45,7 +45,8 @@ def make_sets(folder: Path, sets: int, pictures: int = 6) -> None:
             for name, left in (("liver", 10), ("spleen", 80)):
                 side = 2 if name == "spleen" and p % 5 == 0 else 24 + p
                 mask = np.zeros_like(image)
-                mask[20 : 20 + side, left : left + side] = 255
+                top, left = int(rng.integers(4, 60)), left + int(rng.integers(0, 12))  # no two masks alike
+                mask[top : top + side, left : left + side] = 255
                 image[mask > 0] += 90
                 Image.fromarray(mask).save(folder / f"set{n:02}" / "masks" / f"p{p}_CT_abdomen_{name}.png")
             Image.fromarray(image).save(folder / f"set{n:02}" / "images" / f"p{p}_CT_abdomen.png")

@@ -70,4 +70,4 @@ def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> Non
 def test_rejects_are_listed_by_split(tmp_path: Path) -> None:
     assert write_rejects(tmp_path, {"train": [Reject("row 1", "bad")], "val": []}) == 1
     listed = json.loads((tmp_path / "rejects.json").read_text(encoding="utf-8"))
-    assert listed == {"train": [{"where": "row 1", "reason": "bad"}], "val": []}
+    assert listed == {"train": [{"where": "row 1", "reason": "bad", "step": "read"}], "val": []}

@@ -31,18 +31,16 @@ def die() -> None:
 
 
 def in_curate() -> None:
-    """After the training split, before the test split."""
-    from medreasoner_monai.data import curate_stage
+    """When the splits are written from the shards, at the test split's first row."""
+    from medreasoner_monai.data import assemble
 
-    write = curate_stage.write_split
+    class Dying(assemble.TableFile):
+        def add(self, row: dict[str, Any]) -> None:
+            if self.path.name == "test.parquet":
+                die()
+            super().add(row)
 
-    def write_and_die(path: Path, samples: Any) -> int:
-        if path.name == "test.parquet":
-            next(iter(samples))
-            die()
-        return write(path, samples)
-
-    curate_stage.write_split = write_and_die
+    assemble.TableFile = Dying  # type: ignore[misc]
 
 
 def in_training(module: Any, step: int) -> None:

@@ -13,7 +13,7 @@ from medreasoner_monai.training.preflight import check_run, check_training
 
 
 def settings(**model: str) -> Settings:
-    return Settings.model_validate({"model": model, "data": {"source": {"kind": "phantoms"}}})
+    return Settings.model_validate({"model": model, "data": {"sources": [{"kind": "phantoms"}]}})
 
 
 def test_a_missing_model_is_told_before_a_run(tmp_path: Path) -> None:

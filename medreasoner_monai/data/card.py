@@ -13,7 +13,7 @@ from medreasoner_monai.data.census import Census, take
 from medreasoner_monai.data.gaps import find_gaps, unknown_targets
 from medreasoner_monai.data.sheets import FOLDER, KEPT_PAGES, PER_PAGE, REJECT_PAGES, Sheet, write_sheets
 from medreasoner_monai.files import write_json
-from medreasoner_monai.task.taxonomy import TAXONOMY
+from medreasoner_monai.task.taxonomy import resolve
 
 CARD = "card.json"
 PAGES = {"card.html": "card.html.j2", "card.md": "card.md.j2"}
@@ -80,7 +80,7 @@ def describe(census: Census, facts: Mapping[str, Any], sheets: list[Sheet]) -> d
 
 def is_known(category: str) -> bool:
     """Whether the taxonomy has a category."""
-    return TAXONOMY.get(category) is not None
+    return resolve(category) is not None
 
 
 def _source(name: str, census: Census, described: Mapping[str, Any], sheets: list[Sheet]) -> dict[str, Any]:

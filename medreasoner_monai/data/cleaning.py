@@ -20,6 +20,7 @@ from medreasoner_monai.data.mask_measures import MaskMeasures, grey_range, overl
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.thumbnails import thumbnail
 from medreasoner_monai.settings.data import CleanSettings
+from medreasoner_monai.task.taxonomy import many_parts
 
 _VERSION = 1
 
@@ -156,8 +157,8 @@ class Cleaner:
         )
 
     def is_many(self, name: str) -> bool:
-        """Whether a target of that name is many parts by nature, such as nuclei."""
-        return not set(re.findall(r"[a-z]+", name.lower())).isdisjoint(self.settings.many_parts)
+        """Whether a target of that name is many parts by nature, by the taxonomy or by a word of ``many_parts``."""
+        return many_parts(name) or not set(re.findall(r"[a-z]+", name.lower())).isdisjoint(self.settings.many_parts)
 
 
 def _reject(picture: LabelledImage, target: Target, problem: Problem) -> Reject:

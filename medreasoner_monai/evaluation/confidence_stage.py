@@ -35,7 +35,7 @@ CALIBRATION = "calibration.json"
 STAGE = Stage(
     "confidence",
     "confidence",
-    version=3,
+    version=4,
     code=(
         "evaluation.scoring",
         "evaluation.answerers",

@@ -25,7 +25,7 @@ from medreasoner_monai.segmenters.registry import identity
 STAGE = Stage(
     "evaluate",
     "evaluation",
-    version=3,
+    version=4,
     code=("evaluation.scoring", "evaluation.answerers", "evaluation.metrics", "reasoners.hf"),
     libraries=("torch", "transformers", "numpy", "monai", "opencv-python-headless"),
     numeric=True,

@@ -16,7 +16,7 @@ from medreasoner_monai.registry.judge import decide
 from medreasoner_monai.registry.promotion import CHAMPION, Version, champion, promote, refuse, register
 
 DECISION = "decision.json"
-STAGE = Stage("gate", "decision", version=3, code=("registry.judge",))
+STAGE = Stage("gate", "decision", version=4, code=("registry.judge",))
 
 
 def gate(context: Context, dataset: Artifact, model: Artifact, result: Evaluation, blank: Evaluation) -> Artifact:

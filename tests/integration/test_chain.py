@@ -28,7 +28,7 @@ def test_every_stage_left_its_artifact(smoke: ChainRun) -> None:
 def test_summary_holds_the_figures_and_where_things_are(smoke: ChainRun) -> None:
     summary = smoke.summary
     assert {"blank_image", "base", "cold_start", "grpo"} == set(summary["box_iou"])
-    assert {"difference", "low", "high", "n"} == set(summary["grpo_gain"])
+    assert {"difference", "low", "high", "n", "groups"} == set(summary["grpo_gain"])
     assert (smoke.workspace / summary["report"]).is_file()
     assert (smoke.workspace / summary["bundle"] / "configs" / "inference.json").is_file()
     assert summary["decision"] == "promote"

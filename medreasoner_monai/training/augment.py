@@ -8,6 +8,7 @@ change does that, only grey values change.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,25 +75,43 @@ class Change:
 
 
 def view(sample: Sample, settings: AugmentSettings, rng: np.random.Generator, *, worded: bool) -> Sample:
-    """Another view of a sample.
+    """Another view of one sample, see :func:`views`."""
+    (made,) = views([sample], settings, rng, worded=worded)
+    return made
+
+
+def views(
+    samples: Sequence[Sample], settings: AugmentSettings, rng: np.random.Generator, *, worded: bool
+) -> list[Sample]:
+    """Another view of a picture, for all samples that share it.
 
     Parameters
     ----------
     worded:
-        Whether the sample's texts are used with it, and must stay true.
+        Whether the samples' texts are used with it, and must stay true.
     """
-    image = recolour(sample.image, settings, rng)
+    image = recolour(samples[0].image, settings, rng)
     for _ in range(_TRIES):
         change = Change.draw(settings, rng)
-        if not sample.present:
-            return replace(sample, image=change.image(image))
-        mask = change.mask(sample.mask)
-        if mask.sum() < _LEFT_IN * sample.mask.sum() * change.zoom**2:
-            continue  # cut off by the edge
-        if worded and not _same_words(sample.mask, mask):
-            continue
-        return replace(sample, image=change.image(image), mask=mask, box=mask_box(mask), points=key_points(mask))
-    return replace(sample, image=image)
+        masks = [change.mask(s.mask) if s.present else s.mask for s in samples]
+        if all(_stays(s, mask, change, worded) for s, mask in zip(samples, masks, strict=True)):
+            image = change.image(image)
+            return [
+                replace(s, image=image, mask=mask, box=mask_box(mask), points=key_points(mask))
+                if s.present
+                else replace(s, image=image)
+                for s, mask in zip(samples, masks, strict=True)
+            ]
+    return [replace(s, image=image) for s in samples]
+
+
+def _stays(sample: Sample, moved: NDArray[np.bool_], change: Change, worded: bool) -> bool:
+    """Whether a target is still whole, and what is said of it still true."""
+    if not sample.present:
+        return True
+    if moved.sum() < _LEFT_IN * sample.mask.sum() * change.zoom**2:
+        return False  # cut off by the edge
+    return not worded or _same_words(sample.mask, moved)
 
 
 def shrunk(sample: Sample, side: float) -> Sample:

@@ -23,7 +23,7 @@ from medreasoner_monai.reasoners.folder import load_processor
 from medreasoner_monai.settings.training import AugmentSettings
 from medreasoner_monai.training.attempt import check_current
 from medreasoner_monai.training.throughput import Throughput
-from medreasoner_monai.training.vision_data import NUMBERS, WAVELENGTHS, Views, collate, targets
+from medreasoner_monai.training.vision_data import NUMBERS, WAVELENGTHS, Views, collate, targets, together
 from medreasoner_monai.training.worker import Report, last_checkpoint, main, reached
 
 EPSILON = 1e-3
@@ -56,45 +56,46 @@ class TowerWithHeads(nn.Module):
         numbers: Tensor,
         category: Tensor,
         present: Tensor,
-        picture: Tensor,
+        token: Tensor,
+        target: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss over T image tokens of B pictures.
+        """Loss over B targets of some pictures, whose T image tokens each target sees: N pairs of target and token.
 
         Parameters
         ----------
         cover:
-            ``(T, cells * cells)``, the share of each cell that the target covers.
+            ``(N, cells * cells)``, the share of each cell that the target covers.
         numbers:
             ``(B, NUMBERS * 2 * WAVELENGTHS)``, the codes of the target's box and points.
-        category, present, picture:
-            ``(B,)`` what is asked about, ``(B,)`` whether it is there, 0 or 1, and ``(T,)`` which picture a token
-            belongs to. What is not there has no overlap and no numbers to ask for: it covers nothing.
+        category, present:
+            ``(B,)`` what is asked about, and whether it is there, 0 or 1. What is not there has no overlap and no
+            numbers to ask for: it covers nothing.
+        token, target:
+            ``(N,)`` the pairs.
         """
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
-        everywhere = torch.arange(len(tokens), device=tokens.device)
-        asked = category[picture]
-        logits = self.cover(tokens).view(len(tokens), self.categories, -1)[everywhere, asked]
+        logits = self.cover(tokens).view(len(tokens), self.categories, -1)[token, category[target]]
         zeros = tokens.new_zeros(len(category))
         found = logits.sigmoid()
-        shared = zeros.index_add(0, picture, (found * cover).sum(1))
-        total = zeros.index_add(0, picture, (found + cover).sum(1))
+        shared = zeros.index_add(0, target, (found * cover).sum(1))
+        total = zeros.index_add(0, target, (found + cover).sum(1))
         dice = (2 * shared + EPSILON) / (total + EPSILON)
         # The numbers are asked of the tokens that see the target, by how much they see of it.
         seen = cover.mean(1)
-        seen = seen / zeros.index_add(0, picture, seen)[picture].clamp_min(EPSILON)
+        seen = seen / zeros.index_add(0, target, seen)[target].clamp_min(EPSILON)
         shown = present.sum().clamp_min(1)
-        offset = ((self.numbers(tokens) - numbers[picture]).pow(2).mean(1) * seen).sum() / shown
+        offset = ((self.numbers(tokens)[token] - numbers[target]).pow(2).mean(1) * seen).sum() / shown
         loss = 2 * F.binary_cross_entropy_with_logits(logits, cover)
         loss = loss + ((1 - dice) * present).sum() / shown + 4 * offset
         # Where every target is there, there is nothing to tell apart.
         if shown < len(present):
-            loss = loss + F.binary_cross_entropy_with_logits(self._whether(tokens, category, picture), present)
+            loss = loss + F.binary_cross_entropy_with_logits(self._whether(tokens, category, token, target), present)
         return {"loss": loss}
 
-    def _whether(self, tokens: Tensor, category: Tensor, picture: Tensor) -> Tensor:
+    def _whether(self, tokens: Tensor, category: Tensor, token: Tensor, target: Tensor) -> Tensor:
         """Logits ``(B,)`` of the asked category being there."""
-        sums = tokens.new_zeros(len(category), tokens.shape[1]).index_add(0, picture, tokens)
-        means = sums / torch.bincount(picture, minlength=len(category))[:, None]
+        sums = tokens.new_zeros(len(category), tokens.shape[1]).index_add(0, target, tokens[token])
+        means = sums / torch.bincount(target, minlength=len(category))[:, None]
         logits: Tensor = self.there(means).gather(1, category[:, None])[:, 0]
         return logits
 
@@ -108,10 +109,11 @@ def train(job: dict[str, Any]) -> None:
     samples = list(read_split(Path(job["train"])))
     names = sorted({s.category for s in samples})
     augment = settings.get("augment")
+    pictures = together(samples)
     data = (
-        Views(samples, processor, settings["cells"], names, AugmentSettings(**augment), settings["seed"])
+        Views(pictures, processor, settings["cells"], names, AugmentSettings(**augment), settings["seed"])
         if augment
-        else targets(samples, processor, settings["cells"], names)
+        else targets(pictures, processor, settings["cells"], names)
     )
     torch.manual_seed(settings["seed"])
     vision: Any = model.config.vision_config

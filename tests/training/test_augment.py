@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from medreasoner_monai.data.describe import place_words, size_word
 from medreasoner_monai.settings.training import AugmentSettings
 from medreasoner_monai.task.keypoints import mask_box
-from medreasoner_monai.training.augment import Change, recolour, shrunk, view
+from medreasoner_monai.training.augment import Change, recolour, shrunk, view, views
 from tests.samples import absent_sample, sample
 
 STRONG = AugmentSettings(zoom=1.5, shift=0.3, turn=20, contrast=0.4, brightness=0.2, noise=0.1)
@@ -25,7 +27,7 @@ def test_a_change_is_the_affine_map_it_says(turn: float, zoom: float, right: flo
     moved = Change(turn, zoom, (right, down)).mask(mask)
     # OpenCV's rotation is anticlockwise for positive angles; pixel centres lie at whole numbers there.
     matrix = cv2.getRotationMatrix2D(((cols - 1) / 2, (rows - 1) / 2), -turn, zoom)
-    matrix[:, 2] += right * cols, down * rows
+    matrix[:, 2] = matrix[:, 2] + (right * cols, down * rows)
     expected = cv2.warpAffine(mask.astype(np.float32), matrix, (cols, rows), flags=cv2.INTER_LINEAR) > 0.5
     both = (moved & expected).sum() * 2 / max(1, moved.sum() + expected.sum())
     assert both > 0.93 or expected.sum() < 40
@@ -47,6 +49,14 @@ def test_the_words_of_a_trace_stay_true(seed: int, number: int) -> None:
     assert shown.box is not None and other.box is not None
     assert place_words(shown.box.xyxy, (40, 60)) == place_words(other.box.xyxy, (40, 60))
     assert size_word(float(shown.mask.mean())) == size_word(float(other.mask.mean()))
+
+
+def test_targets_of_one_picture_move_together() -> None:
+    one = sample(3)
+    outside = replace(one, category="outside", mask=~one.mask)
+    for seed in range(10):
+        first, second = views([one, outside], STRONG, np.random.default_rng(seed), worded=False)
+        assert first.image is second.image and not (first.mask & second.mask).any()
 
 
 def test_views_differ_and_a_number_gives_the_same_again() -> None:

@@ -9,6 +9,7 @@ tokens together whether the target is there.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def train(job: dict[str, Any]) -> None:
             data_seed=settings["seed"],
             report_to="none",
             remove_unused_columns=False,
+            dataloader_num_workers=min(2, os.cpu_count() or 1) if augment else 0,  # making views is half the work
             disable_tqdm=True,
         ),
         train_dataset=data,

@@ -104,7 +104,7 @@ def assemble(
     write_json(folder / REPORT, report.as_dict())
     report.check()
     return Assembled(
-        {split: found.facts() for split, found in counts.items()}, rejects, groups.counts(), dict(report.counts)
+        {split: found.facts() for split, found in counts.items()}, rejects, groups.counts(), report.as_dict()["leaks"]
     )
 
 

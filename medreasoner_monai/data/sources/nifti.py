@@ -220,6 +220,7 @@ class _Reader:
             origin=described(SourceRef(source.name, self.where, source._licence, sequence=sequence), view),
             spacing=(view.spacing.row, view.spacing.column),
             labelled=frozenset(source._labels) if settings.complete else frozenset(),
+            stored=view.values,
         )
 
 

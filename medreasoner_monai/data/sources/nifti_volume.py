@@ -90,7 +90,10 @@ class Volume:
         return Spacing(columns, rows) if self.orientation(plane).transposed else Spacing(rows, columns)
 
     def view(self, plane: str, index: int, rule: Rule, modality: str) -> View:
-        """A slice as a model sees it; ``modality`` is DICOM's code, for the rule. What is no number is shown black."""
+        """A slice as a model sees it, with its values; ``modality`` is DICOM's code, for the rule.
+
+        What is no number is shown black.
+        """
         stored = np.take(self.stored, index, axis=self.axis_of[plane])
         values = stored.astype(np.float64) * self.slope + self.inter
         finite = np.isfinite(values)
@@ -101,7 +104,8 @@ class Volume:
         pixels, done = rule.render(frame)
         orientation = self.orientation(plane)
         turned = np.ascontiguousarray(orientation.turn(pixels))
-        return View(turned, rule, done, modality, index, orientation, self.pixel(plane))
+        kept = np.ascontiguousarray(orientation.turn(frame.unwindowed), dtype=np.float32)
+        return View(turned, rule, done, modality, index, orientation, self.pixel(plane), values=kept)
 
 
 def read_volume(path: Path, channel: int | None) -> Volume:

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from medreasoner_monai.data.curate_stage import curate_into
-from medreasoner_monai.data.firewall import REPORT
 from medreasoner_monai.data.fingerprints import look
+from medreasoner_monai.data.firewall import REPORT
 from medreasoner_monai.data.likeness import SAME, likeness
 from medreasoner_monai.data.near_hashes import RADIUS
 from medreasoner_monai.data.phantoms import render

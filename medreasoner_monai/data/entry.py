@@ -31,8 +31,8 @@ def enter(picture: LabelledImage, taken: set[str]) -> tuple[LabelledImage | None
     for target in picture.targets:
         if kept.setdefault((target.where, target.name), target) is not target:
             reason = (
-                f"{target.name}: picture {picture.id} has another target of this name in the same place; tell them apart, "
-                "or join them into one"
+                f"{target.name}: picture {picture.id} has another target of this name in the same place; tell them "
+                "apart, or join them into one"
             )
             rejects.append(Reject(target.where, reason))
     return (replace(picture, targets=tuple(kept.values())) if rejects else picture), rejects

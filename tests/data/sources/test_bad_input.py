@@ -150,8 +150,8 @@ def test_a_run_over_bad_files_of_every_kind_goes_on_and_loses_no_mask(tmp_path: 
         "labels/v2.nii.gz label 9": "has no name",
         "labels/v3.nii.gz": "lies elsewhere than its image",
         "images/v4.nii.gz": "does not say how it lies",
-        "a.png annotation 1": "crowd",
-        "a.png annotation 2": "at least three x, y pairs",
+        "a.png annotation 1 (no. 2)": "crowd",
+        "a.png annotation 2 (no. 3)": "at least three x, y pairs",
         "../pngs/images/p2_CT_abdomen.png": "leads out of the folder",
         "train.parquet row 3": "has this id",
     }.items():

@@ -169,8 +169,7 @@ def _unique(
             info = row["extra_info"]
             mask, masks = (picture, where, info["category"] or ""), int(not _absent(row))
             if picture and pictures.setdefault((shard.source.name, picture), shard.number) != shard.number:
-                reason = repeated_id(picture, shard.source.name)
-                late.reject(mask, Reject(where, reason, "assemble", masks=masks))
+                late.reject(mask, Reject(where, repeated_id(picture, shard.source.name), "assemble", masks=masks))
                 continue
             reason = ids.refuse(info["id"], where)
             if reason is not None and named:

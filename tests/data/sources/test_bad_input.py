@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +26,9 @@ from medreasoner_monai.settings.sources import (
     NiftiSettings,
     ParquetSettings,
 )
+from tests.data.sources.bombs import bomb
 from tests.data.sources.volumes import write_nifti
 from tests.samples import sample
-
-
-def bomb(side: int = 60_000) -> bytes:
-    """A PNG of a few hundred bytes that claims billions of pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def picture(path: Path, number: int = 0) -> Path:

@@ -91,7 +91,7 @@ class Steps:
         """
         if self.taxonomy is not None:
             taxonomy.use(self.taxonomy)
-        taken = set() if taken is None else taken
+        taken = set() if taken is None else taken  # one for all items
         for item in source.read(unit):
             for made in self._item(item, account, taken):
                 if isinstance(made, Reject):
@@ -100,7 +100,7 @@ class Steps:
                     made = replace(made, stored=item.stored, picture=item.id)
                 yield made
 
-    def _item(self, item: Item, account: Account, taken: set[str]) -> Iterator[Placed | Reject]:
+    def _item(self, item: Item, account: Account, taken: set[str] | None = None) -> Iterator[Placed | Reject]:
         if isinstance(item, Reject):
             account.masks += item.masks
             yield item
@@ -110,7 +110,7 @@ class Steps:
             yield item
         else:
             account.masks += len(item.targets)
-            entered, rejects = enter(item, taken)
+            entered, rejects = enter(item, set() if taken is None else taken)
             yield from rejects
             if entered is not None:
                 picture, rejects = self.cleaner.clean(entered)

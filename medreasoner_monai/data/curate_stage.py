@@ -41,6 +41,7 @@ STAGE = Stage(
     libraries=(
         *("numpy", "pillow", "pyarrow", "opencv-python-headless", "nibabel", "pydicom", "highdicom", "pycocotools"),
         "scikit-image",
+        "pynrrd",
     ),
 )
 

@@ -95,6 +95,8 @@ COPIES = {
     "in another window": window,
     "cropped": lambda x: x[4:-4, 4:-4],
     "padded": lambda x: np.pad(x, 12),
+    "mirrored": lambda x: np.ascontiguousarray(x[:, ::-1]),
+    "mirrored and compressed": lambda x: jpeg(np.ascontiguousarray(x[:, ::-1])),
 }
 
 

@@ -55,6 +55,9 @@ _MAY_SHOW = {
 }
 """What might be in a picture besides what it was taken for: a chest CT reaches down to the liver, a slide of the colon
 may hold a polyp."""
+TISSUE = "tissue"
+WORLDS = frozenset(_MAY_SHOW)
+"""Kinds of picture; stained tissue may be said of an organ, as in ``kidney tissue``."""
 
 
 def world_of(modality: str, site: str) -> str:
@@ -76,4 +79,4 @@ def certainly_absent(worlds: frozenset[str], world: str) -> bool:
     False
     """
     may = _MAY_SHOW.get(world)
-    return may is not None and bool(worlds) and not may & {"tissue" if "tissue" in w else w for w in worlds}
+    return may is not None and bool(worlds) and not may & {TISSUE if w.endswith(f" {TISSUE}") else w for w in worlds}

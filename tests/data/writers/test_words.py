@@ -144,7 +144,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         (
             "noun: [organ]",
             "noun: [organ]\n    worlds: [tunk]",
-            "some.yaml, liver: unknown world tunk; known are breast",
+            "some.yaml, liver: unknown world tunk; known are",
         ),
         ("worlds: [trunk]", "worlds: trunk", "some.yaml: worlds is a list of texts"),
         ("{same: liver}", "{same: livre}", "some.yaml, hepar: no concept 'livre' .* Did you mean 'liver'"),

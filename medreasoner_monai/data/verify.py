@@ -16,7 +16,7 @@ from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.readability import grade
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.writers.forms import view_words
-from medreasoner_monai.data.writers.words import load_words, without_side, words_of
+from medreasoner_monai.data.writers.words import Words, in_number, load_words, without_side, words_of
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.keypoints import mask_box
 from medreasoner_monai.task.question_check import check_question
@@ -97,14 +97,22 @@ def side_fault(picture: LabelledImage, sample: Sample) -> str | None:
     found = words_of(sample.category, picture.site)
     side = found[1] if found else without_side(sample.category)[1]
     for what, text in (("question", sample.question), ("trace", sample.trace)):
-        for match in _SIDE.finditer(_spelled(text)):
+        for match in _SIDE.finditer(_without_hints(_spelled(text), None if found is None else found[0])):
             said = match[1] or match[0]
-            own = found is not None and not side and f"patient's {said}" in " ".join(found[0].hints + found[0].asks)
-            if not own and said != side and said != _lies(picture, sample):
+            if said != side and said != _lies(picture, sample):
                 return f"the {what} says the patient's {said}, but the target is {sample.category!r}"
     if found is None or not side or not sample.present or picture.origin.left not in ("left", "right"):
         return None
     return _mirrored(picture, sample, side)
+
+
+def _without_hints(text: str, words: Words | None) -> str:
+    """Without the clinical hints that name a side: what holds for every patient is not said of this one."""
+    for hint in () if words is None else words.hints + words.asks:
+        if "patient's" in hint:
+            for several in (False, True):
+                text = text.replace(in_number(hint, several).lower().removesuffix("?"), "")
+    return text
 
 
 def _spelled(text: str) -> str:

@@ -84,7 +84,11 @@ def pick(question: str, masks: list[Mask]) -> list[int]:
         # Two in one place and a third elsewhere: place and size together.
         (
             [disc(9, 9, 8), disc(24, 24, 4), disc(80, 80, 8)],
-            ["the larger growth in the upper left of", "the smaller growth in the upper left of", "in the lower right of"],
+            [
+                "the larger growth in the upper left of",
+                "the smaller growth in the upper left of",
+                "in the lower right of",
+            ],
         ),
     ],
 )
@@ -100,7 +104,9 @@ def test_like_lesions_are_told_apart(masks: list[Mask], said: list[str]) -> None
 
 def test_a_kidney_is_told_from_the_other_by_its_place() -> None:
     samples = written(several([("kidney", disc(48, 20, 10)), ("kidney", disc(48, 76, 10))]))
-    assert [place in s.question for s, place in zip(samples, ("middle left", "middle right"), strict=True)] == [True] * 2
+    assert [place in s.question for s, place in zip(samples, ("middle left", "middle right"), strict=True)] == [
+        True
+    ] * 2
     assert [s.id for s in samples] == ["made/p1-kidney", "made/p1-kidney-2"]
 
 

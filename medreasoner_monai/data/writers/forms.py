@@ -9,7 +9,7 @@ import numpy as np
 from medreasoner_monai.data.describe import Description
 from medreasoner_monai.data.traces import ABSENT, BRIGHTNESS, TASKS
 from medreasoner_monai.data.writers.apart import ALONE, Apart
-from medreasoner_monai.data.writers.words import Words, in_number
+from medreasoner_monai.data.writers.words import Words, in_number, words_of
 
 _HINTED = (
     "Which {noun} {hint}?",
@@ -122,7 +122,21 @@ def absent_trace_text(view: str, name: str, rng: np.random.Generator) -> str:
 
 
 def _task(view: str, name: str, rng: np.random.Generator) -> str:
-    return TASKS[int(rng.integers(len(TASKS)))].format(view=view, name=name)
+    task = TASKS[int(rng.integers(len(TASKS)))]
+    if _is_plural(name):
+        task = task.replace(" is the {name}", " are the {name}").replace("{name} is asked", "{name} are asked")
+    return task.format(view=view, name=name)
+
+
+def _is_plural(name: str) -> bool:
+    """Whether a name speaks of several things: nuclei and airways, but not the pancreas and the thalamus.
+
+    >>> [_is_plural(name) for name in ("nuclei", "airways", "teeth", "pancreas", "thalamus", "iliopsoas", "vessel")]
+    [True, True, True, False, False, False, False]
+    """
+    found = words_of(name)
+    several = found is not None and found[0].number != "one"
+    return several and bool(re.search(r"(?:[^aiu s]s|i|ae|teeth)$", name))
 
 
 def view_words(modality: str, site: str) -> str:
@@ -133,4 +147,5 @@ def view_words(modality: str, site: str) -> str:
     """
     kind = modality.split("-T")[0].split("-FLAIR")[0].strip().lower()
     form = _VIEWS.get(kind, "{site} picture")
-    return " ".join(form.format(site=site.replace("_", " ").lower()).split())
+    where = site.replace("_", " ").lower()
+    return " ".join(form.format(site="fetal" if where == "fetus" else where).split())

@@ -26,7 +26,7 @@ from medreasoner_monai.settings.data import QuestionSettings
 from medreasoner_monai.settings.language_model import LanguageModelSettings
 from medreasoner_monai.task.question_check import find_mark
 
-_VERSION = 1
+_VERSION = 2
 Check = Callable[[LabelledImage, Sample], str | None]
 _OUTLINE = (255, 255, 0)  # RGB
 

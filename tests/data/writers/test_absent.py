@@ -12,6 +12,7 @@ from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.questioning import HEALTHY, OTHER_PART
 from medreasoner_monai.data.sources.protocol import Unit
 from medreasoner_monai.data.writers.absent import Asked, Census, absent_targets
+from medreasoner_monai.data.writers.words import words_of
 from medreasoner_monai.data.writers.worlds import certainly_absent, world_of
 from tests.data.writers.pictures import disc, picture
 
@@ -161,6 +162,8 @@ def test_the_census_counts_pictures_of_units_with_several() -> None:
         ("OCT", "retinal", "retina"),
         ("Ultrasound", "fetus", "fetus"),
         ("X-Ray", "dental", "jaw"),
+        ("MRI", "spine", "spine"),
+        ("CT", "whole body", ""),  # from the skull to the feet
         ("CT", "moon", ""),
     ],
 )
@@ -170,3 +173,37 @@ def test_pictures_are_of_a_kind(modality: str, site: str, world: str) -> None:
 
 def test_nothing_is_certain_of_an_unknown_kind_or_an_unplaced_concept() -> None:
     assert not certainly_absent(frozenset({"skin"}), "") and not certainly_absent(frozenset(), "trunk")
+
+
+@pytest.mark.parametrize(
+    ("concept", "modality", "site"),
+    [
+        ("mandible", "Ultrasound", "fetus"),  # the child has one
+        ("optic disc", "MRI", "head"),  # the eyes are in it
+        ("brainstem", "MRI", "spine"),  # a cervical one
+        ("brain", "CT", "whole body"),
+        ("vertebra c2", "MRI", "brain"),
+        ("thyroid gland", "CT", "chest"),
+        ("humerus", "CT", "chest"),
+        ("glomeruli", "Pathology", "kidney"),
+    ],
+)
+def test_what_a_reader_might_find_is_never_called_absent(concept: str, modality: str, site: str) -> None:
+    found = words_of(concept)
+    assert found is not None and not certainly_absent(found[0].worlds, world_of(modality, site))
+
+
+@pytest.mark.parametrize(
+    ("concept", "modality", "site"),
+    [
+        ("prostate", "MRI", "brain"),
+        ("melanoma", "Fundus", "retinal"),
+        ("teeth", "Dermoscopy", "skin"),
+        ("liver", "OCT", "retinal"),
+        ("nuclei", "CT", "abdomen"),
+        ("hippocampus", "X-Ray", "chest"),
+    ],
+)
+def test_what_nobody_could_find_is(concept: str, modality: str, site: str) -> None:
+    found = words_of(concept)
+    assert found is not None and certainly_absent(found[0].worlds, world_of(modality, site))

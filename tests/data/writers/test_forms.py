@@ -107,7 +107,7 @@ def test_the_trace_of_an_absent_target_concludes_on_nothing() -> None:
         ("MRI", "heart", "heart MR"),
         ("CT", "abdomen", "abdomen CT"),
         ("X-Ray", "chest", "chest X-ray"),
-        ("Ultrasound", "fetus", "fetus ultrasound"),
+        ("Ultrasound", "fetus", "fetal ultrasound"),
         ("Fundus", "retinal", "fundus photograph"),
         ("Pathology", "kidney", "stained slide"),
         ("Endoscopy", "", "endoscopic picture"),
@@ -122,3 +122,24 @@ def test_a_picture_is_called_what_a_reader_would_call_it(modality: str, site: st
 
 def test_the_examples_of_the_documentation_hold() -> None:
     assert doctest.testmod(forms).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("airways", "are"),
+        ("nuclei", "are"),
+        ("liver", "is"),
+        ("pancreas", "is"),
+        ("thalamus", "is"),
+        ("left lung", "is"),
+    ],
+)
+def test_a_trace_speaks_of_its_target_in_the_right_number(name: str, number: str) -> None:
+    for seed in range(12):
+        task = absent_trace_text("chest X-ray", name, np.random.default_rng(seed)).split(".")[0]
+        assert task in {
+            f"Sought in the chest X-ray {number} the {name}",
+            f"The chest X-ray is searched for the {name}",
+            f"In the chest X-ray the {name} {number} asked for",
+        }

@@ -34,7 +34,7 @@ def concept(name: str) -> Category:
 
 def ways(name: str, words: Words) -> Iterator[tuple[str, str, bool]]:
     """Target's name, side and number in which a concept may be asked for."""
-    sides = [side for side in ("left", "right") if resolve(f"{side} {name}")]
+    sides = [side for side in ("left", "right") if resolve(f"{side} {name}") and f"{side} {name}" not in load_words()]
     for side in ("", *sides):
         numbers = {"one": [False], "many": [True], "parts": [False] if side else [False, True]}[words.number]
         yield from ((f"{side} {name}".strip(), side, several) for several in numbers)

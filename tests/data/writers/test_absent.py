@@ -19,7 +19,9 @@ from tests.data.writers.pictures import disc, picture
 SHARE = 0.2
 SPOT = disc(48, 48, 10)
 PROMISED = frozenset({"liver tumor", "liver"})
-KINDS = (  # pictures, modality, site, outlined, promised
+KINDS: tuple[
+    tuple[int, str, str, tuple[str, ...], frozenset[str]], ...
+] = (  # pictures, modality, site, outlined, promised
     (800, "CT", "abdomen", ("liver",), PROMISED),
     (400, "CT", "abdomen", ("liver", "liver tumor"), PROMISED),
     (1500, "Dermoscopy", "skin", ("melanoma",), frozenset()),

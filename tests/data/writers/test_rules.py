@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from tests.data.writers.pictures import SIDE, disc, picture
 Mask = NDArray[np.bool_]
 
 
-def several(masks: list[tuple[str, Mask]], **more: str) -> LabelledImage:
+def several(masks: list[tuple[str, Mask]], **more: Any) -> LabelledImage:
     """A picture that may have one name more than once."""
     made = picture({f"t{number}": mask for number, (_, mask) in enumerate(masks)}, **more)
     named = [Target(name, t.mask, t.where) for (name, _), t in zip(masks, made.targets, strict=True)]
@@ -44,7 +46,7 @@ def pick(question: str, masks: list[Mask]) -> list[int]:
         row, col = place.groups() if place[1] else ("middle", "centre")
         ninth = ("left", "centre", "right").index(col), ("upper", "middle", "lower").index(row)
         left = [n for n in left if tuple(int(v * 3 / SIDE) for v in middle[n]) == ninth]
-    orders = (
+    orders: tuple[tuple[str, Callable[[int], float]], ...] = (
         (r"\b(?:(second|third|fourth|fifth) )?(?:largest|larger)\b", lambda n: -masks[n].sum()),
         (r"\b()(?:smallest|smaller)\b", lambda n: masks[n].sum()),
         (r"\b()leftmost\b", lambda n: middle[n][0]),

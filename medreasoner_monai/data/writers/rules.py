@@ -13,7 +13,14 @@ from medreasoner_monai.data.giveaways import named_in
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.writers.absent import Asked, Census, absent_targets
-from medreasoner_monai.data.writers.answers import absent_sample, found_sample, generator, is_lesion, named_targets
+from medreasoner_monai.data.writers.answers import (
+    absent_sample,
+    found_sample,
+    generator,
+    is_lesion,
+    named_targets,
+    numbered,
+)
 from medreasoner_monai.data.writers.apart import tell_apart
 from medreasoner_monai.data.writers.forms import (
     absent_trace_text,
@@ -49,7 +56,7 @@ class RuleWriter:
         return {"writer": "rules", "version": _VERSION, "words": words_digest(), **chosen}
 
     def write(self, picture: LabelledImage) -> Iterator[tuple[str, Sample]]:
-        """``per_target`` samples per target, then those for absent ones. Equal pictures give equal texts."""
+        """``per_target`` samples per target, then as many for each absent one. Equal pictures give equal texts."""
         view = view_words(picture.modality, picture.site)
         seen = [describe(picture, target) for target in picture.targets]
         for number, (name, target) in enumerate(named_targets(picture)):
@@ -58,12 +65,12 @@ class RuleWriter:
             order = rng.permutation(len(choices))[: self.settings.per_target]
             for turn, choice in enumerate(order):
                 trace = trace_text(view, target.name, seen[number], rng)
-                made = name if turn == 0 else f"{name}-q{turn + 1}"
+                made = numbered(name, turn)
                 yield target.where, found_sample(picture, target, made, choices[int(choice)], trace)
         for asked, why in absent_targets(picture, self.census, self.settings.absent_share, self.settings.seed):
-            yield picture.id, self._absent(picture, asked, why, view)
+            yield from ((picture.id, sample) for sample in self._absent(picture, asked, why, view))
 
-    def _absent(self, picture: LabelledImage, asked: Asked, why: str, view: str) -> Sample:
+    def _absent(self, picture: LabelledImage, asked: Asked, why: str, view: str) -> Iterator[Sample]:
         name = f"{picture.origin.source}/{picture.id}-{why}-{asked.name}-{asked.site}".replace(" ", "-")
         rng = generator(self.settings.seed, name)
         found = words_of(asked.name, asked.site)
@@ -73,9 +80,10 @@ class RuleWriter:
         several = words.number == "many" or (words.number == "parts" and not side and bool(rng.random() < 0.5))
         choices = hinted_questions(words, side, several)
         choices = [choice for choice in choices if not named_in(choice, asked.name)] or choices
-        question = choices[int(rng.integers(len(choices)))]
-        trace = absent_trace_text(view, asked.name, rng)
-        return absent_sample(picture, asked.name, asked.site, name, question, trace, why)
+        for turn, choice in enumerate(rng.permutation(len(choices))[: self.settings.per_target]):
+            trace = absent_trace_text(view, asked.name, rng)
+            made = numbered(name, turn)
+            yield absent_sample(picture, asked.name, asked.site, made, choices[int(choice)], trace, why)
 
 
 def _questions(picture: LabelledImage, seen: list[Description], number: int) -> list[str]:

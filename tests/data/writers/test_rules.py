@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +24,7 @@ from medreasoner_monai.settings.data import QuestionSettings
 from tests.data.writers.pictures import SIDE, disc, picture
 
 Mask = NDArray[np.bool_]
+SPOT = disc(48, 48, 10)
 
 
 def several(masks: list[tuple[str, Mask]], **more: Any) -> LabelledImage:
@@ -229,3 +230,21 @@ def test_no_question_fits_two_of_like_regions(spots: list[tuple[int, int, int]],
     samples = written(several([(name, mask) for mask in masks]))
     for number, sample in enumerate(samples):
         assert pick(sample.question, masks) == [number], sample.question
+
+
+@pytest.mark.parametrize("per_target", [1, 3])
+def test_the_share_in_vain_is_of_questions_however_many_a_target_has(per_target: int) -> None:
+    """A fifth of all: within four standard errors of the pictures that are asked, each so many times."""
+    census = Census()
+    census.targets.update({Asked("liver", "abdomen"): 120, Asked("melanoma", "skin"): 120})
+    census.worlds.update({"trunk": 120, "skin": 120})
+    writer = RuleWriter(QuestionSettings(absent_share=0.2, per_target=per_target), census)
+    liver, spot = picture({"liver": SPOT}), picture({"melanoma": SPOT}, modality="Dermoscopy", site="skin")
+    asked = [s for n in range(120) for p in (liver, spot) for _, s in writer.write(replace(p, id=f"{p.site}-{n}"))]
+    absent = [s for s in asked if not s.present]
+    pictures = 60  # 0.2 / 0.8 of 240
+    assert abs(len(absent) / per_target - pictures) < 4 * np.sqrt(pictures)
+    assert len(asked) - len(absent) == 240 * per_target
+    assert len({s.id for s in asked}) == len(asked)
+    again = Counter((re.sub(r"-q\d+$", "", s.id), s.question) for s in absent)
+    assert set(again.values()) == {1}  # in different words

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medreasoner_monai.data.fingerprints import Look, look
+from medreasoner_monai.data.fingerprints import Look, look, mirrored
 from medreasoner_monai.data.likeness import SAME, likeness
 from medreasoner_monai.data.near_hashes import RADIUS
 from medreasoner_monai.data.pictures import read_image
@@ -112,6 +112,12 @@ def bits(a: Look, b: Look) -> int:
     return min((a.whole ^ b.whole).bit_count(), (a.inner ^ b.inner).bit_count())
 
 
+def alike(a: Look, b: Look) -> float | None:
+    """Likeness where a hash is near, of the pictures or of one and the other's mirror image; None where none is."""
+    near = [k for k in (a, mirrored(a)) if bits(k, b) <= RADIUS]
+    return max((likeness(k, b) for k in near), default=None)
+
+
 def copies(folder: Path, every: int) -> None:
     """A row per change: how many copies are found, and why the others are not."""
     files = sorted(folder.glob("*/images/*.png"))[::every]
@@ -121,38 +127,41 @@ def copies(folder: Path, every: int) -> None:
     )
     print("|---|---|---|---|")
     for name, change in CHANGES.items():
-        near = alike = 0
+        near = found = 0
         for file in files:
             image = read_image(file.read_bytes())
             a, b = look(image), look(np.ascontiguousarray(change(image)))
-            if bits(a, b) <= RADIUS:
+            if (value := alike(a, b)) is not None:
                 near += 1
-                alike += likeness(a, b) >= SAME
+                found += value >= SAME
         n = len(files)
-        print(f"| {name} | {alike / n:.1%} | {(n - near) / n:.1%} | {(near - alike) / n:.1%} |", flush=True)
+        print(f"| {name} | {found / n:.1%} | {(n - near) / n:.1%} | {(near - found) / n:.1%} |", flush=True)
 
 
 def others(names: Sequence[str], patients: Sequence[str], looks: Sequence[Look], show: int = 20) -> None:
     """Candidates and false alarms among all pairs of different patients, and the pairs most alike."""
     whole, inner = (np.array([getattr(k, n) for k in looks], dtype=np.uint64) for n in ("whole", "inner"))
+    turned = [mirrored(k) for k in looks]
     patient = np.unique(patients, return_inverse=True)[1]
     pairs, candidates = 0, []
     for i in range(len(looks)):
         rest = slice(i + 1, None)
         different = patient[rest] != patient[i]
         pairs += int(different.sum())
-        near = np.minimum(np.bitwise_count(whole[rest] ^ whole[i]), np.bitwise_count(inner[rest] ^ inner[i])) <= RADIUS
-        candidates += [(i, i + 1 + int(j)) for j in np.flatnonzero(near & different)]
+        for of in (looks[i], turned[i]):
+            w, n = np.uint64(of.whole), np.uint64(of.inner)
+            near = np.minimum(np.bitwise_count(whole[rest] ^ w), np.bitwise_count(inner[rest] ^ n)) <= RADIUS
+            candidates += [(of, i, i + 1 + int(j)) for j in np.flatnonzero(near & different)]
     start = time.perf_counter()
-    found = sorted(((likeness(looks[i], looks[j]), i, j) for i, j in candidates), reverse=True)
+    found = sorted(((likeness(of, looks[j]), of is turned[i], i, j) for of, i, j in candidates), reverse=True)
     each = 1000 * (time.perf_counter() - start) / max(len(found), 1)
-    alarms = sum(value >= SAME for value, _, _ in found)
+    alarms = sum(value >= SAME for value, *_ in found)
     print(
         f"{len(looks)} pictures, {pairs} pairs, {len(candidates)} with near hashes ({each:.1f} ms each), "
         f"{alarms} alarms"
     )
-    for value, i, j in found[:show]:
-        print(f"  {value:.3f} {names[i]} {names[j]}")
+    for value, flipped, i, j in found[:show]:
+        print(f"  {value:.3f} {names[i]} {'mirrored ' if flipped else ''}{names[j]}")
 
 
 def real(folder: Path) -> None:

@@ -18,7 +18,7 @@ from medreasoner_monai.pipeline.store import Draft
 STAGE = Stage(
     "ground",
     "grounding",
-    version=2,
+    version=3,
     code=("bundle.components", "bundle.workflows"),
     libraries=("torch", "transformers", "monai", "pydicom", "highdicom", "opencv-python-headless"),
     numeric=True,

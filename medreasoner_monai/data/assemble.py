@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medreasoner_monai.data.entry import repeated_id
 from medreasoner_monai.data.fingerprints import FIELDS, Fingerprint
 from medreasoner_monai.data.firewall import REPORT, Firewall, Place
 from medreasoner_monai.data.rejects import Ids, Reject
@@ -104,7 +105,7 @@ def assemble(
     write_json(folder / REPORT, report.as_dict())
     report.check()
     return Assembled(
-        {split: found.facts() for split, found in counts.items()}, rejects, groups.counts(), dict(report.counts)
+        {split: found.facts() for split, found in counts.items()}, rejects, groups.counts(), report.as_dict()["leaks"]
     )
 
 
@@ -131,48 +132,56 @@ def _origin(info: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+_Mask = tuple[str, str, str]  # the picture's id, the mask's place, and its name
+
+
 @dataclass
 class _Late:
     """What a shard loses when it is assembled. A mask that was asked about twice is lost with its last question."""
 
-    kept: set[str] = field(default_factory=set)
-    pending: list[Reject] = field(default_factory=list)
+    kept: set[_Mask] = field(default_factory=set)
+    pending: list[tuple[_Mask, Reject]] = field(default_factory=list)
 
-    def keep(self, where: str, *, present: bool) -> None:
+    def keep(self, mask: _Mask, *, present: bool) -> None:
         if present:
-            self.kept.add(where)
+            self.kept.add(mask)
 
-    def reject(self, made: Reject) -> None:
-        self.pending.append(made)
+    def reject(self, mask: _Mask, made: Reject) -> None:
+        self.pending.append((mask, made))
 
     def rejects(self) -> Iterator[Reject]:
         counted = set(self.kept)
-        for made in self.pending:
-            yield replace(made, masks=int(made.masks > 0 and made.where not in counted))
+        for mask, made in self.pending:
+            yield replace(made, masks=int(made.masks > 0 and mask not in counted))
             if made.masks:
-                counted.add(made.where)
+                counted.add(mask)
 
 
 def _unique(
     shards: Sequence[Shard], groups: Assignment, rejects: list[Reject], reviews: Reviews | None
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     ids = Ids()
+    pictures: dict[tuple[str, str], int] = {}  # by source and id; of one shard they were told apart when it was made
     for shard in shards:
         late = _Late()
         for row in read_shard(shard):
-            where, split, named = row.pop("where"), row.pop("split"), row.pop("named")
+            where, split, named, picture = (row.pop(name) for name in ("where", "split", "named", "picture"))
             info = row["extra_info"]
+            mask, masks = (picture, where, info["category"] or ""), int(not _absent(row))
+            if picture and pictures.setdefault((shard.source.name, picture), shard.number) != shard.number:
+                late.reject(mask, Reject(where, repeated_id(picture, shard.source.name), "assemble", masks=masks))
+                continue
             reason = ids.refuse(info["id"], where)
             if reason is not None and named:
-                late.reject(Reject(where, reason, "assemble", masks=int(not _absent(row))))
+                late.reject(mask, Reject(where, reason, "assemble", masks=masks))
                 continue
             if reason is not None:  # a file of the same name, in another folder
                 info["id"] = ids.free(info["id"])
                 ids.refuse(info["id"], where)
             if reviews and (reason := reviews.apply(row, where)):
-                late.reject(Reject(where, reason, "review", masks=int(not _absent(row))))
+                late.reject(mask, Reject(where, reason, "review", masks=masks))
                 continue
-            late.keep(where, present=not _absent(row))
+            late.keep(mask, present=bool(masks))
             yield split or groups.split[info["group"]], where, row
         rejects += late.rejects()
 

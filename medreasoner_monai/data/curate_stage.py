@@ -31,7 +31,7 @@ from medreasoner_monai.settings.data import DataSettings, QuestionSettings
 STAGE = Stage(
     "curate",
     "dataset",
-    version=5,
+    version=6,
     code=(
         *("data.assemble", "data.steps", "data.workers", "data.sources.registry"),
         *("data.sources.phantoms", "data.sources.parquet", "data.sources.folders", "data.sources.nifti"),
@@ -41,6 +41,7 @@ STAGE = Stage(
     libraries=(
         *("numpy", "pillow", "pyarrow", "opencv-python-headless", "nibabel", "pydicom", "highdicom", "pycocotools"),
         "scikit-image",
+        "pynrrd",
     ),
 )
 

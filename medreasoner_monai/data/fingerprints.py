@@ -132,6 +132,14 @@ def look(pixels: NDArray[Any]) -> Look:
     )
 
 
+def mirrored(seen: Look) -> Look:
+    """The look of a picture's mirror image, left for right, made of its thumbnail."""
+    gray = np.ascontiguousarray(seen.pixels[:, ::-1])
+    top, bottom, left, right = inner_part(gray)
+    inner = perceptual_hash(gray[top:bottom, left:right])
+    return Look(perceptual_hash(gray), inner, gray.astype(np.uint8).tobytes())
+
+
 def to_gray(pixels: NDArray[Any]) -> Gray:
     """Grey values from 0 to 255: those of 8 bits as they are, others scaled from their 0.5th to 99.5th percentile."""
     if pixels.ndim == 3:

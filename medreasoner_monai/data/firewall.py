@@ -6,7 +6,7 @@ Five kinds of leaks are looked for between test and val, test and train, and val
 group          a patient
 study          a Study Instance UID (PS3.3 C.7.2.1)
 picture        a picture, pixel for pixel
-near-duplicate a picture that is another one resized, compressed, moved or windowed
+near-duplicate a picture that is another one resized, compressed, moved, mirrored or windowed
 question       a question with its mask
 ============== =====================================================================
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from medreasoner_monai.data.fingerprints import Fingerprint, Look
+from medreasoner_monai.data.fingerprints import Fingerprint, Look, mirrored
 from medreasoner_monai.data.likeness import SAME, likeness
 from medreasoner_monai.data.near_hashes import MOST, RADIUS, near_pairs
 from medreasoner_monai.errors import InputError
@@ -191,13 +191,18 @@ class Firewall:
         return done.rowcount > 0
 
     def _look(self, place: Place, picture: bytes, look: Look) -> None:
-        if place.split not in self._files:
-            self._files[place.split] = self._stack.enter_context((self._folder / f"{place.split}.hashes").open("wb"))
         self._db.execute(
             "INSERT INTO looks VALUES (?, ?, ?, ?, ?)", (self._number, picture, place.where, place.id, look.thumb)
         )
-        self._files[place.split].write(struct.pack("<QQQ", self._number, look.whole, look.inner))
+        for ending, of in (("hashes", look), ("mirrored", mirrored(look))):
+            self._file(place.split, ending).write(struct.pack("<QQQ", self._number, of.whole, of.inner))
         self._number += 1
+
+    def _file(self, split: str, ending: str) -> BinaryIO:
+        name = f"{split}.{ending}"
+        if name not in self._files:
+            self._files[name] = self._stack.enter_context((self._folder / name).open("wb"))
+        return self._files[name]
 
     def report(self, allow: Sequence[str] = ()) -> Report:
         """What the splits share, among all that were taken in."""
@@ -219,20 +224,21 @@ class Firewall:
             yield Leak(kind, Place(*ends[:3]), Place(*ends[3:]))
         for file in self._files.values():
             file.flush()
-        for a, b in combinations([s for s in ("test", "val", "train") if s in self._files], 2):
-            yield from self._near(a, b)
+        for a, b in combinations([s for s in ("test", "val", "train") if f"{s}.hashes" in self._files], 2):
+            done: set[tuple[bytes, bytes]] = set()
+            for ending in ("hashes", "mirrored"):
+                yield from self._near(a, b, ending, done)
 
-    def _near(self, a: str, b: str) -> Iterator[Leak]:
-        """Near-duplicates of two splits, equal pictures left out; a pair counts once, whatever its looks."""
-        done: set[tuple[bytes, bytes]] = set()
-        files = [self._folder / f"{split}.hashes" for split in (a, b)]
-        for first, others in near_pairs(*files):
+    def _near(self, a: str, b: str, ending: str, done: set[tuple[bytes, bytes]]) -> Iterator[Leak]:
+        """Near-duplicates of two splits, equal pictures left out; a pair counts once (``done``), whatever its looks."""
+        for first, others in near_pairs(self._folder / f"{a}.{ending}", self._folder / f"{b}.hashes"):
             picture, where, name, thumb = self._seen(first)
+            seen = mirrored(Look(0, 0, thumb)) if ending == "mirrored" else Look(0, 0, thumb)
             for other in others:
                 picture_b, where_b, name_b, thumb_b = self._seen(other)
                 if picture == picture_b or (picture, picture_b) in done:
                     continue
-                alike = likeness(Look(0, 0, thumb), Look(0, 0, thumb_b))
+                alike = likeness(seen, Look(0, 0, thumb_b))
                 if alike >= SAME:
                     done.add((picture, picture_b))
                     yield Leak("near-duplicate", Place(a, where, name), Place(b, where_b, name_b), round(alike, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from medreasoner_monai.task.taxonomy import TAXONOMY, generation
+from medreasoner_monai.task.taxonomy import TAXONOMY, generation, resolve
 
 _COMMON = frozenset(
     (
@@ -40,10 +40,11 @@ def giveaways(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _giveaways(name: str, _taxonomy: int) -> tuple[str, ...]:
-    known = TAXONOMY.get(name)
+    known = TAXONOMY.get(name) or resolve(name)
     found = [*known.giveaways, *known.synonyms] if known else []
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    found += [_stem(word) for word in words if len(word) > 3 and word not in _COMMON]
+    for spelling in (name, known.name if known else ""):
+        words = re.findall(r"[a-z0-9]+", spelling.lower())
+        found += [_stem(word) for word in words if len(word) > 3 and word not in _COMMON]
     return tuple(dict.fromkeys(found))
 
 

@@ -198,7 +198,8 @@ def _identify(row: dict[str, Any], where: str) -> tuple[dict[str, Any], str]:
 
 
 def _not_a_row(name: str, error: Exception) -> SampleError:
-    return SampleError(f"{name}: not a U-MRG row ({type(error).__name__}: {error})")
+    why = f"it has no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+    return SampleError(f"{name}: not a U-MRG row ({why})")
 
 
 def from_row(row: dict[str, Any], where: str) -> Sample:

@@ -21,7 +21,16 @@ from medreasoner_monai.files import write_json
 
 SHARD_MASKS = 256
 """About how many masks a shard holds."""
-SHARD_SCHEMA = pa.schema([*SCHEMA, ("where", pa.string()), ("split", pa.string()), ("named", pa.bool_()), *FIELDS])
+SHARD_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        ("where", pa.string()),
+        ("split", pa.string()),
+        ("named", pa.bool_()),
+        ("picture", pa.string()),
+        *FIELDS,
+    ]
+)
 REJECT_SCHEMA = pa.schema(
     [
         ("where", pa.string()),
@@ -104,10 +113,10 @@ def making(shard: Shard, steps: Steps) -> Iterator[Account]:
         return
     account, png = Account(), PngOnce()
     yield account
-    prints = Fingerprinter()
+    prints, pictures = Fingerprinter(), set[str]()
     with TableFile(shard.rows, SHARD_SCHEMA) as rows, TableFile(shard.rejects, REJECT_SCHEMA) as rejects:
         for unit in shard.units:
-            for made in steps.run(shard.source, unit, account):
+            for made in steps.run(shard.source, unit, account, pictures):
                 if isinstance(made, Reject):
                     rejects.add(asdict(made) | {"source": shard.source.name})
                 else:
@@ -119,7 +128,7 @@ def making(shard: Shard, steps: Steps) -> Iterator[Account]:
 
 def place(placed: Placed) -> dict[str, Any]:
     """The columns of a shard that are not the data set's."""
-    return {"where": placed.where, "split": placed.split, "named": placed.named}
+    return {"where": placed.where, "split": placed.split, "named": placed.named, "picture": placed.picture}
 
 
 def read_shard(shard: Shard) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medreasoner_monai.data.cleaning import Cleaner
+from medreasoner_monai.data.entry import enter
 from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import Sample
@@ -81,20 +82,25 @@ class Steps:
             **own,
         }
 
-    def run(self, source: Source, unit: Unit, account: Account) -> Iterator[Placed | Reject]:
-        """The samples of a unit, and a reject in the place of everything that was set aside."""
+    def run(
+        self, source: Source, unit: Unit, account: Account, taken: set[str] | None = None
+    ) -> Iterator[Placed | Reject]:
+        """The samples of a unit, and a reject in the place of everything that was set aside.
+
+        ``taken`` are ids of pictures in earlier units of the source; those of this unit are added.
+        """
         if self.taxonomy is not None:
             taxonomy.use(self.taxonomy)
+        taken = set() if taken is None else taken  # one for all items
         for item in source.read(unit):
-            stored = item.stored if isinstance(item, LabelledImage) else None
-            for made in self._item(item, account):
+            for made in self._item(item, account, taken):
                 if isinstance(made, Reject):
                     account.rejected += made.masks
-                elif stored is not None:
-                    made = replace(made, stored=stored)
+                elif isinstance(item, LabelledImage):
+                    made = replace(made, stored=item.stored, picture=item.id)
                 yield made
 
-    def _item(self, item: Item, account: Account) -> Iterator[Placed | Reject]:
+    def _item(self, item: Item, account: Account, taken: set[str] | None = None) -> Iterator[Placed | Reject]:
         if isinstance(item, Reject):
             account.masks += item.masks
             yield item
@@ -104,9 +110,12 @@ class Steps:
             yield item
         else:
             account.masks += len(item.targets)
-            picture, rejects = self.cleaner.clean(item)
+            entered, rejects = enter(item, set() if taken is None else taken)
             yield from rejects
-            yield from self._written(picture, account)
+            if entered is not None:
+                picture, rejects = self.cleaner.clean(entered)
+                yield from rejects
+                yield from self._written(picture, account)
 
     def _written(self, picture: LabelledImage, account: Account) -> Iterator[Placed | Reject]:
         """Questions that pass their checks. A target asked about several times is one mask: kept if one of them is."""

@@ -16,18 +16,21 @@ from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.readability import grade
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.writers.forms import view_words
-from medreasoner_monai.data.writers.words import load_words, without_side, words_of
+from medreasoner_monai.data.writers.words import Words, in_number, load_words, without_side, words_of
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.task.keypoints import mask_box
 from medreasoner_monai.task.question_check import check_question
 from medreasoner_monai.task.taxonomy import TAXONOMY, generation
 
-_VERSION = 1
+_VERSION = 2
 QUESTION_WORDS = (4, 30)
 TRACE_WORDS = (6, 80)
 _PLACES = "upper left|upper centre|upper right|middle left|middle right|lower left|lower centre|lower right|centre"
-_PLACE = re.compile(rf"\b(?:in|around|towards|occupies) the ({_PLACES})\b(?! of the (?!picture)\w)")
-_SIDE = re.compile(r"\bpatient's (left|right)\b")
+_PLACE = re.compile(
+    rf"\b(?:in|at|within|near|around|towards?|occupies) the ({_PLACES})\b(?! of (?!the (?:picture|image))\w)"
+)
+_SPELLINGS = (("-", " "), ("top ", "upper "), ("bottom ", "lower "), ("center", "centre"), ("\u2019", "'"))
+_SIDE = re.compile(r"\bpatient's (left|right)\b|\b(?:left|right)(?= side of the patient\b)")
 
 Judge = Callable[[LabelledImage, Sample], str | None]
 """A further opinion: the reason against a sample, or None."""
@@ -80,7 +83,7 @@ def question_fault(_picture: LabelledImage, sample: Sample) -> str | None:
 def place_fault(_picture: LabelledImage, sample: Sample) -> str | None:
     """A place in question or trace that is not the mask's, or any place for a target that is not there."""
     for what, text in (("question", sample.question), ("trace", sample.trace)):
-        for found in _PLACE.finditer(text.lower()):
+        for found in _PLACE.finditer(_spelled(text)):
             if not sample.present:
                 return f"the {what} speaks of the {found[1]}, but the picture does not show the target"
             true = place_words(mask_box(sample.mask).xyxy, (sample.mask.shape[0], sample.mask.shape[1]))
@@ -94,13 +97,30 @@ def side_fault(picture: LabelledImage, sample: Sample) -> str | None:
     found = words_of(sample.category, picture.site)
     side = found[1] if found else without_side(sample.category)[1]
     for what, text in (("question", sample.question), ("trace", sample.trace)):
-        for said in _SIDE.finditer(text.lower()):
-            own = found is not None and not side and f"patient's {said[1]}" in " ".join(found[0].hints + found[0].asks)
-            if not own and said[1] != side and said[1] != _lies(picture, sample):
-                return f"the {what} says the patient's {said[1]}, but the target is {sample.category!r}"
+        for match in _SIDE.finditer(_without_hints(_spelled(text), None if found is None else found[0])):
+            said = match[1] or match[0]
+            if said != side and said != _lies(picture, sample):
+                return f"the {what} says the patient's {said}, but the target is {sample.category!r}"
     if found is None or not side or not sample.present or picture.origin.left not in ("left", "right"):
         return None
     return _mirrored(picture, sample, side)
+
+
+def _without_hints(text: str, words: Words | None) -> str:
+    """Without the clinical hints that name a side: what holds for every patient is not said of this one."""
+    for hint in () if words is None else words.hints + words.asks:
+        if "patient's" in hint:
+            for several in (False, True):
+                text = text.replace(in_number(hint, several).lower().removesuffix("?"), "")
+    return text
+
+
+def _spelled(text: str) -> str:
+    """Lower case, in the spelling of our own places: ``top-left`` is the upper left."""
+    lower = text.lower()
+    for other, ours in _SPELLINGS:
+        lower = lower.replace(other, ours)
+    return lower
 
 
 def _lies(picture: LabelledImage, sample: Sample) -> str:
@@ -140,12 +160,12 @@ def trace_fault(picture: LabelledImage, sample: Sample) -> str | None:
     if not TRACE_WORDS[0] <= count <= TRACE_WORDS[1]:
         return f"the trace has {count} words, expected {TRACE_WORDS[0]} to {TRACE_WORDS[1]}"
     last = re.split(r"(?<=[.!?])\s+", sample.trace.strip())[-1].lower()
-    if sample.category not in last:
+    shown = {*(target.name for target in picture.targets), sample.category}
+    if sample.category not in mentioned(last, frozenset(shown)):
         return f"the trace does not end with its target, {sample.category!r}"
     denied = bool(re.match(r"no\b", last)) or bool(re.search(r"\b(?:not|absent|without)\b", last))
     if denied == sample.present:
         return "the trace's end says that the target is " + ("absent, but there is a mask" if denied else "there")
-    shown = {*(target.name for target in picture.targets), sample.category}
     text = sample.trace.lower().replace(view_words(picture.modality, picture.site).lower(), " ")
     for name in mentioned(text, frozenset(shown)):
         if name not in shown:

@@ -7,6 +7,7 @@ points are in the stored grid.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,15 @@ from medreasoner_monai.dicom.windows import Values, has_table, look_up, padding,
 from medreasoner_monai.errors import DicomError
 
 _RESCALE = "PixelValueTransformationSequence"
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A frame as a rule shows it: the picture, what was done to its values, and those values (None for colour)."""
+
+    pixels: Image
+    voi: VoiTransform
+    grey: GreyFrame | None = None
 
 
 def render_frame(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> tuple[Image, VoiTransform]:
@@ -43,6 +53,18 @@ def render_frame(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> tu
     Raises
     ------
     DicomError
+        As :func:`render`.
+    """
+    made = render(dataset, frame, rule)
+    return made.pixels, made.voi
+
+
+def render(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> Rendered:
+    """As :func:`render_frame`, with the values that were shown.
+
+    Raises
+    ------
+    DicomError
         If the pixel data cannot be decoded, with the transfer syntax and the package to install; if there is no such
         frame; if the rule is not made for it; if the attributes that say how to show it are damaged.
     """
@@ -51,10 +73,11 @@ def render_frame(dataset: Dataset, frame: int = 0, rule: Rule = AS_STORED) -> tu
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
                 coloured = apply_color_lut(stored, dataset)[..., :3]
-                return _to_bytes(coloured, _palette_bits(dataset, coloured)), VoiTransform("none")
+                return Rendered(_to_bytes(coloured, _palette_bits(dataset, coloured)), VoiTransform("none"))
             if stored.ndim == 3:
-                return _to_bytes(stored, int(dataset.BitsStored)), VoiTransform("none")
-            return rule.render(_grey_frame(dataset, frame, stored))
+                return Rendered(_to_bytes(stored, int(dataset.BitsStored)), VoiTransform("none"))
+            grey = _grey_frame(dataset, frame, stored)
+            return Rendered(*rule.render(grey), grey)
     except DicomError as error:
         raise DicomError(f"{name(dataset)}: {error}") from None
     except Exception as error:  # pydicom raises many kinds on damaged elements

@@ -52,6 +52,14 @@ class GreyFrame:
     padded: NDArray[np.bool_] | None = None
     inverted: bool = False
 
+    @property
+    def unwindowed(self) -> NDArray[np.float32]:
+        """The values as far as no window has changed them: negated where low is bright, the least in padding."""
+        values = -self.values if self.inverted else self.values
+        if self.padded is not None and not self.padded.all():
+            values = np.where(self.padded, values[~self.padded].min(), values)
+        return values.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class VoiTransform:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from medreasoner_monai.dicom import placement
-from medreasoner_monai.dicom.display import render_frame
+from medreasoner_monai.dicom.display import render
 from medreasoner_monai.dicom.hanging import hang
 from medreasoner_monai.dicom.identity import check_unchanged
 from medreasoner_monai.dicom.instance import FrameSource
@@ -144,31 +144,33 @@ class Series:
         plane = self.planes[0 if self.in_space else index]
         return hang(self.headers[plane.file], plane.frame, plane.axes)
 
-    def view(self, index: int, rule: Rule = AS_STORED) -> View:
-        """The slice at ``index`` (from 0) as a model sees it.
+    def view(self, index: int, rule: Rule = AS_STORED, *, values: bool = False) -> View:
+        """The slice at ``index`` (from 0) as a model sees it; with its ``values`` before windowing where asked for.
 
         Raises
         ------
         DicomError
-            As :meth:`load` and :func:`~medreasoner_monai.dicom.display.render_frame`.
+            As :meth:`load` and :func:`~medreasoner_monai.dicom.display.render`.
         """
         dataset, frame = self.load(index)
-        pixels, voi = render_frame(dataset, frame, rule)
+        shown = render(dataset, frame, rule)
         plane = self.planes[index]
         header = self.headers[plane.file]
         orientation = self.orientation(index)
         spacing = calibrated_spacing(header, frame)
         if spacing is not None and orientation.transposed:
             spacing = replace(spacing, row=spacing.column, column=spacing.row)
+        kept = orientation.turn(shown.grey.unwindowed) if values and shown.grey is not None else None
         return View(
-            np.ascontiguousarray(orientation.turn(pixels)),
+            np.ascontiguousarray(orientation.turn(shown.pixels)),
             rule,
-            voi,
+            shown.voi,
             self.modality,
             index,
             orientation,
             spacing,
             FrameReference(self.uid, str(header.SOPInstanceUID), frame),
+            None if kept is None else np.ascontiguousarray(kept, dtype=np.float32),
         )
 
     @cached_property

@@ -6,7 +6,7 @@ answer takes its provenance. A view's :class:`Orientation` alone leads from its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,9 @@ class View:
         Of its pixels, or None where the file does not say.
     source:
         The DICOM frame it shows; None for other pictures.
+    values:
+        ``(rows, columns)`` before windowing (:attr:`~medreasoner_monai.dicom.rules.GreyFrame.unwindowed`), on this
+        grid; None unless they were asked for, and for colour.
     """
 
     pixels: Image
@@ -118,6 +121,7 @@ class View:
     orientation: Orientation = AS_IT_LIES
     spacing: Spacing | None = None
     source: FrameReference | None = None
+    values: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
     def rule_digest(self) -> str:

@@ -110,14 +110,16 @@ class SliceSettings(Section):
 
 
 class NiftiSettings(PatientSettings):
-    """NIfTI volumes with label maps. The layout is recognised: see docs/data-sources.md."""
+    """NIfTI or NRRD volumes with label maps. The layout is recognised: see docs/data-sources.md."""
 
     kind: Literal["nifti"]
     path: Path
     pairs: dict[str, str] = Field(
         {}, description="image to label map (or folder of masks), within `path`; all that is found when empty"
     )
-    labels: dict[int, str] = Field({}, description="names of label values; those of dataset.json when empty")
+    labels: dict[int, str] = Field(
+        {}, description="names of label values; those of dataset.json, or of a segmentation's own segments, when empty"
+    )
     modality: str = Field("", description="such as CT or MRI-T2; as dataset.json states it when empty")
     site: str = ""
     channel: int = Field(0, ge=0, description="of images with several, from 0")

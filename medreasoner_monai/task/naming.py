@@ -114,7 +114,7 @@ _SUBJECT = (
     r"|spot|patch|shape|part)(?: in question| asked for| asked about| described| shown| here)?"
     r"|(?:the|these) (?:findings|features)"
     # "A large dark area in the upper left fits …", as traces of the training data conclude.
-    r"|an? (?:[\w-]+ ){0,4}?(?:area|region|structure|spot|patch|shape)(?: (?:in|at) the [a-z ]{2,30}?)?)"
+    r"|an? (?:[\w-]+ ){0,4}?(?:area|region|structure|spot|patch|shape)(?: (?:in|at|around) the [a-z ]{2,30}?)?)"
 )
 _VERB = (
     r"(?: is(?: (?:therefore|thus|hence|clearly|indeed|certainly|identified as|recogni[sz]ed as|consistent with))?|'s"

@@ -25,7 +25,7 @@ WORKER = "medreasoner_monai.training.vision_worker"
 STAGE = Stage(
     "base",
     "base",
-    version=2,
+    version=3,
     code=("training.vision_worker", "reasoners.starter"),
     libraries=("torch", "transformers", "tokenizers"),
     numeric=True,

@@ -86,6 +86,8 @@ def test_facts_count_what_is_there(tmp_path: Path, draft: Draft) -> None:
     facts = draft.facts["splits"]["test"]
     assert facts["samples"] == 4 and facts["groups"] == 2 and facts["categories"] == {"liver": 2, "spleen": 2}
     assert draft.facts["synthetic"] is False
+    assert draft.facts["leaks"] == dict.fromkeys(("group", "study", "picture", "near-duplicate", "question"), 0)
+    assert "Checked: group, study, picture" in (draft.path / "card.md").read_text(encoding="utf-8")
 
 
 def test_facts_count_the_questions_without_a_target(tmp_path: Path, draft: Draft) -> None:

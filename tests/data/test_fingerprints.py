@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,11 +16,13 @@ from medreasoner_monai.data.fingerprints import (
     Fingerprinter,
     inner_part,
     look,
+    mirrored,
     perceptual_hash,
     question_digest,
     to_gray,
 )
 from medreasoner_monai.data.likeness import SAME, likeness
+from medreasoner_monai.data.near_hashes import RADIUS
 from medreasoner_monai.data.phantoms import render
 from tests.samples import absent_sample, sample
 
@@ -58,6 +61,15 @@ def test_inner_part_is_what_was_put_into_a_border(margin: tuple[int, int, int, i
     framed = np.pad(inside, ((top, bottom), (left, right)))
     assert inner_part(framed) == (top, top + 50, left, left + 40)
     assert look(framed).inner == look(inside).inner
+
+
+@pytest.mark.parametrize("size", [(192, 256), (97, 331), (40, 40)])
+def test_a_mirrored_look_is_that_of_the_mirrored_picture(size: tuple[int, int]) -> None:
+    image = np.asarray(cv2.resize(render("ct_abdomen", 3).image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    made, expected = mirrored(look(image)), look(np.ascontiguousarray(image[:, ::-1]))
+    assert np.abs(made.pixels - expected.pixels).max() <= 1
+    assert (made.whole ^ expected.whole).bit_count() <= 4 and (made.inner ^ expected.inner).bit_count() <= RADIUS
+    assert mirrored(made).thumb == look(image).thumb
 
 
 def test_stored_values_of_any_depth_look_as_their_picture_does() -> None:

@@ -50,6 +50,17 @@ def test_percentiles_of_the_measured_values_are_black_and_white() -> None:
     assert done.window == pytest.approx(((low + high) / 2, high - low)) and done.function == "LINEAR_EXACT"
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+def test_values_before_windowing_rise_with_the_pictures_brightness_and_padding_is_least(inverted: bool) -> None:
+    padded = np.zeros(RAMP.shape, dtype=bool)
+    padded[:3], padded[-3:] = True, True
+    frame = GreyFrame(RAMP, "MR", padded=padded, inverted=inverted)
+    values, (picture, _) = frame.unwindowed, parse_rule("percentile:0,100").render(frame)
+    order = np.argsort(values[~padded])
+    assert (np.diff(picture[~padded][order].astype(int)) >= 0).all() and np.ptp(values) == np.ptp(RAMP[~padded])
+    assert set(values[padded]) == {values[~padded].min()} and values.dtype == np.float32
+
+
 def test_values_without_a_file_are_rendered_as_a_file_without_a_window() -> None:
     ct, done = AS_STORED.render(GreyFrame(RAMP, "CT"))
     assert np.array_equal(ct, RULES["ct-abdomen"].render(GreyFrame(RAMP, "CT"))[0])

@@ -77,6 +77,7 @@ def test_the_archive_gives_what_the_files_give(archive: Archive, studies: tuple[
     for theirs in files:
         ours = by_id[theirs.id]
         assert np.array_equal(ours.image, theirs.image) and ours.group == theirs.group
+        assert ours.stored is not None and theirs.stored is not None and np.array_equal(ours.stored, theirs.stored)
         assert [t.name for t in ours.targets] == [t.name for t in theirs.targets]
         assert all(np.array_equal(a.mask, b.mask) for a, b in zip(ours.targets, theirs.targets, strict=True))
         assert replace(ours.origin, source="", file="") == replace(theirs.origin, source="", file="")

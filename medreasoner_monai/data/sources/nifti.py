@@ -1,8 +1,8 @@
-"""NIfTI volumes with label maps: slices are taken by the area of the targets and the distance between them."""
+"""NIfTI and NRRD volumes with label maps: slices are taken by the area of the targets and the distance between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,8 @@ from medreasoner_monai.data.sample import SourceRef
 from medreasoner_monai.data.sources.licences import licence_of
 from medreasoner_monai.data.sources.modality import modality_of
 from medreasoner_monai.data.sources.nifti_layout import About, Case, find_cases, read_about, stem_of
-from medreasoner_monai.data.sources.nifti_volume import Volume, read_volume, same_grid, skewed
+from medreasoner_monai.data.sources.nifti_volume import Volume, same_grid, skewed
+from medreasoner_monai.data.sources.nrrd_volume import Labelled, data_file, open_labels, open_volume, same_place
 from medreasoner_monai.data.sources.patients import Patients
 from medreasoner_monai.data.sources.protocol import Unit
 from medreasoner_monai.data.sources.rendering import described
@@ -48,7 +49,7 @@ class NiftiSource:
     @property
     def description(self) -> str:
         """Licence and number of volumes."""
-        return f"{self.name}: {len(self._found[0])} NIfTI volumes; {self._licence}."
+        return f"{self.name}: {len(self._found[0])} volumes; {self._licence}."
 
     @cached_property
     def _licence(self) -> str:
@@ -59,7 +60,7 @@ class NiftiSource:
         return read_about(self.settings.path)
 
     @cached_property
-    def _found(self) -> tuple[dict[str, Case], list[Path]]:
+    def _found(self) -> tuple[dict[str, Case], dict[Path, str]]:
         cases, alone = find_cases(self.settings)
         return {case.name: case for case in cases}, alone
 
@@ -80,6 +81,7 @@ class NiftiSource:
         files = [*alone, *([tables] if (tables := self.settings.path / "dataset.json").is_file() else [])]
         for case in cases.values():
             files += [case.image, *_files(case.labels)]
+        files += [more for p in files if p.is_file() and (more := data_file(p))]
         root = self.settings.path
         stated = [[str(p.relative_to(root)), remembered_digest(p)] for p in sorted(files) if p.is_file()]
         settings = self.settings.model_dump(mode="json", exclude={"path", "patient_table", "aliases"})
@@ -90,7 +92,7 @@ class NiftiSource:
         return Patients.of(self.name, self.settings)
 
     def units(self) -> Iterator[Unit]:
-        """One per volume, in the order of the names; label maps without an image come last."""
+        """One per volume, in the order of the names; files that belong to none come last."""
         cases, alone = self._found
         self._patients.unknown(cases)
         for name, case in cases.items():
@@ -103,7 +105,7 @@ class NiftiSource:
         """The chosen slices of a volume, plane by plane, after the rejects of its labels."""
         cases, alone = self._found
         if unit.key == _ALONE:
-            yield from (Reject(str(p.relative_to(self.settings.path)), "there is no image of its name") for p in alone)
+            yield from (Reject(self._place(path), reason) for path, reason in alone.items())
             return
         case = cases[unit.key]
         where = str(case.image.relative_to(self.settings.path))
@@ -112,18 +114,23 @@ class NiftiSource:
             return
         try:
             channel = self.settings.channel if case.channel is None else 0
-            volume = read_volume(case.image, channel)
+            volume = open_volume(case.image, channel)
         except InputError as error:
             yield Reject(where, str(error), masks=max(1, len(_files(case.labels))))
             return
         masks: Masks = {}
+        names = set(self._labels)
         for found in self._masks(case.labels, volume):
             if isinstance(found, Reject):
                 yield found
-            else:
-                masks[found[0]] = found[1]
+                continue
+            name, mask = found
+            if case.labels.is_dir() or mask.any():
+                masks[name] = mask
+            if case.labels.is_file():  # a segmentation may name what it does not show
+                names.add(name)
         if masks:
-            reader = _Reader(self, case, volume, masks, where)
+            reader = _Reader(self, case, volume, masks, where, frozenset(names))
             for plane in dict.fromkeys(volume.acquired if p == "acquired" else p for p in self.settings.planes):
                 yield from reader.pictures(plane)
 
@@ -133,25 +140,24 @@ class NiftiSource:
             for path in _files(labels):
                 name = (stem_of(path) or path.stem).replace("_", " ").lower()
                 try:
-                    yield name, _label_values(path, volume) > 0
+                    yield name, _label_values(path, volume)[0] > 0
                 except InputError as error:
                     yield Reject(self._place(path), str(error))
             return
         try:
-            values = _label_values(labels, volume)
+            values, names = _label_values(labels, volume)
         except InputError as error:
             yield Reject(self._place(labels), str(error))
             return
-        named = {value for values_of in self._labels.values() for value in values_of}
+        names = self._labels or names
+        named = {value for values_of in names.values() for value in values_of}
         for value in (int(v) for v in np.unique(values) if v and int(v) not in named):
             yield Reject(
                 f"{self._place(labels)} label {value}",
                 f"label {value} has no name; name it in the config (labels: {{{value}: NAME}}) or in dataset.json",
             )
-        for name, values_of in self._labels.items():
-            mask = np.isin(values, values_of)
-            if mask.any():
-                yield name, mask
+        for name, values_of in names.items():
+            yield name, np.isin(values, values_of)
 
     def _place(self, path: Path) -> str:
         return str(path.relative_to(self.settings.path))
@@ -166,6 +172,7 @@ class _Reader:
     volume: Volume
     masks: Masks = field(repr=False)
     where: str
+    names: frozenset[str]
 
     def pictures(self, plane: str) -> Iterator[LabelledImage | Reject]:
         """The chosen slices of a plane."""
@@ -219,7 +226,8 @@ class _Reader:
             group=source._patients.named(patient or self.case.name),  # slices of a volume stay together
             origin=described(SourceRef(source.name, self.where, source._licence, sequence=sequence), view),
             spacing=(view.spacing.row, view.spacing.column),
-            labelled=frozenset(source._labels) if settings.complete else frozenset(),
+            labelled=self.names if settings.complete else frozenset(),
+            stored=view.values,
         )
 
 
@@ -233,21 +241,29 @@ def _modality(word: str) -> tuple[str, str]:
     return modality, sequence
 
 
-def _label_values(path: Path, volume: Volume) -> NDArray[Any]:
-    found = read_volume(path, None)
-    if found.stored.shape != volume.stored.shape:
-        shapes = [" x ".join(map(str, v.stored.shape)) for v in (found, volume)]
-        raise InputError(f"{path.name} has {shapes[0]} voxels, its image {shapes[1]}")
-    if not same_grid(found, volume):
-        raise InputError(f"{path.name} lies elsewhere than its image (another affine); resample it to the image's grid")
-    values = found.stored if (found.slope, found.inter) == (1, 0) else found.stored * found.slope + found.inter
+def _label_values(path: Path, volume: Volume) -> tuple[NDArray[Any], Mapping[str, tuple[int, ...]]]:
+    """Labels on the image's grid, ``(I, J, K)``; and the values of each name that the file itself has."""
+    given = open_labels(path)
+    values = _on_grid(given, volume, path.name)
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and (values == np.round(values)).all()):
             raise InputError(f"{path.name} holds values that are no whole numbers; a label map was expected")
         values = values.astype(np.int64)
     if (values < 0).any():
         raise InputError(f"{path.name} holds negative labels")
-    return values
+    return values, given.names
+
+
+def _on_grid(given: Labelled, volume: Volume, name: str) -> NDArray[Any]:
+    found = given.volume
+    if same_grid(found, volume):
+        return found.stored if (found.slope, found.inter) == (1, 0) else found.stored * found.slope + found.inter
+    if given.cropped and (values := same_place(given, volume)) is not None:
+        return values
+    if found.stored.shape != volume.stored.shape:
+        shapes = [" x ".join(map(str, v.stored.shape)) for v in (found, volume)]
+        raise InputError(f"{name} has {shapes[0]} voxels, its image {shapes[1]}")
+    raise InputError(f"{name} lies elsewhere than its image (another affine); resample it to the image's grid")
 
 
 def _files(labels: Path | None) -> list[Path]:

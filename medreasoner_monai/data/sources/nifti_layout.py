@@ -1,4 +1,4 @@
-"""Which files of a folder are NIfTI images and which are their label maps.
+"""Which files of a folder are images (NIfTI or NRRD) and which are their label maps.
 
 | layout | image | labels |
 |---|---|---|
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medreasoner_monai.data.sources.nrrd_volume import ENDINGS, FOREIGN, convert
 from medreasoner_monai.data.sources.reading import inside
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.settings.sources import NiftiSettings
 
-_ENDINGS = (".nii.gz", ".nii")
+_ENDINGS = (".nii.gz", ".nii", *ENDINGS)
 _FOLDERS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"), ("images", "labels"))
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 _SCANS = ("ct", "mri", "mr", "image")
@@ -65,15 +67,15 @@ class About:
 
 
 def stem_of(path: Path) -> str | None:
-    """A NIfTI file's name without its ending; None for other files and for what macOS leaves beside files."""
+    """A volume's name without its ending; None for other files and for what macOS leaves beside files."""
     for ending in _ENDINGS:
         if path.name.endswith(ending) and not path.name.startswith("."):
             return path.name.removesuffix(ending)
     return None
 
 
-def find_cases(settings: NiftiSettings) -> tuple[list[Case], list[Path]]:
-    """The cases by name, and label maps without an image.
+def find_cases(settings: NiftiSettings) -> tuple[list[Case], dict[Path, str]]:
+    """The cases, each with a name of its own; and files that belong to none, with the reason.
 
     Raises
     ------
@@ -82,24 +84,43 @@ def find_cases(settings: NiftiSettings) -> tuple[list[Case], list[Path]]:
     """
     root = settings.path
     if settings.pairs:
-        return [_pair(root, image, labels) for image, labels in sorted(settings.pairs.items())], []
+        return _apart([_pair(root, image, labels) for image, labels in sorted(settings.pairs.items())], root), {}
     cases: list[Case] = []
-    alone: list[Path] = []
+    alone: dict[Path, str] = {}
     for images, labels in _FOLDERS:
         if (root / images).is_dir():
             found, lost = _matched(root / images, root / labels, settings.channel)
             cases += found
-            alone += lost
+            alone |= lost
+            alone |= {p: convert(p) for d in (images, labels) for p in sorted((root / d).glob("*")) if _foreign(p)}
     for folder in sorted(p for p in root.glob("*") if (p / "segmentations").is_dir()):
         scans = [p for name in _SCANS for ending in _ENDINGS if (p := folder / (name + ending)).is_file()]
         if scans:
             cases.append(Case(folder.name, scans[0], folder / "segmentations"))
-    if not cases:
+    if not cases and not alone:
         raise InputError(
-            f"{root} holds no NIfTI images in a known layout (imagesTr and labelsTr, images and labels, or "
+            f"{root} holds no NIfTI or NRRD images in a known layout (imagesTr and labelsTr, images and labels, or "
             "CASE/ct.nii.gz and CASE/segmentations); name image and label map in pairs"
         )
-    return cases, alone
+    named: dict[str, Case] = {}
+    for case in cases:
+        if (first := named.setdefault(case.name, case)) is not case:
+            alone[case.image] = f"{first.image.relative_to(root)} has its name; rename one of them"
+    return list(named.values()), alone
+
+
+def _apart(cases: list[Case], root: Path) -> list[Case]:
+    """Files of one name in several folders are named with their folders."""
+    counts = Counter(case.name for case in cases)
+    return [c if counts[c.name] == 1 else replace(c, name=_with_folder(c.image, root)) for c in cases]
+
+
+def _with_folder(path: Path, root: Path) -> str:
+    return path.relative_to(root).with_name(stem_of(path) or path.stem).as_posix()
+
+
+def _foreign(path: Path) -> bool:
+    return path.suffix in FOREIGN and not path.name.startswith(".")
 
 
 def _pair(root: Path, image: str, labels: str) -> Case:
@@ -110,8 +131,12 @@ def _pair(root: Path, image: str, labels: str) -> Case:
     return Case(stem_of(paths[0]) or paths[0].stem, paths[0], paths[1])
 
 
-def _matched(images: Path, labels: Path, channel: int) -> tuple[list[Case], list[Path]]:
-    maps = {stem: p for p in sorted(labels.glob("*")) if (stem := stem_of(p))}
+def _matched(images: Path, labels: Path, channel: int) -> tuple[list[Case], dict[Path, str]]:
+    lost: dict[Path, str] = {}
+    maps: dict[str, Path] = {}
+    for path in sorted(labels.glob("*")):
+        if (stem := stem_of(path)) and maps.setdefault(stem, path) != path:
+            lost[path] = f"{maps[stem].name} is the label map of this name; remove one of them"
     channels: dict[str, dict[int, Path]] = {}
     for path in sorted(images.glob("*")):
         stem = stem_of(path)
@@ -119,15 +144,18 @@ def _matched(images: Path, labels: Path, channel: int) -> tuple[list[Case], list
             continue
         match = _CHANNEL.fullmatch(stem)
         if match and stem not in maps:
-            channels.setdefault(match[1], {})[int(match[2])] = path
+            name, number = match[1], int(match[2])
         else:
-            channels.setdefault(stem, {})[-1] = path
+            name, number = stem, -1
+        if (first := channels.setdefault(name, {}).setdefault(number, path)) != path:
+            lost[path] = f"{first.name} is the image of this name; remove one of them"
     cases = []
     for name, files in sorted(channels.items()):
         # A channel that is not there is found missing when the case is read.
         image = files[-1] if -1 in files else files.get(channel, images / f"{name}_{channel:04}.nii.gz")
         cases.append(Case(name, image, maps.get(name), None if -1 in files else channel))
-    return cases, [path for stem, path in maps.items() if stem not in channels]
+    lost |= {path: "there is no image of its name" for stem, path in maps.items() if stem not in channels}
+    return cases, lost
 
 
 def read_about(root: Path) -> About:

@@ -22,7 +22,8 @@ from medreasoner_monai.errors import InputError
 
 _UNREADABLE = (ImageFileError, HeaderDataError, ImageDataError, OSError, EOFError, ValueError, KeyError, zlib.error)
 _NIB: Any = nib  # parts of it have no types
-_MOST_BYTES = 8 << 30
+MOST_BYTES = 8 << 30
+"""Of a volume; a larger one is set aside."""
 _TO_MM = {"meter": 1000.0, "micron": 1e-3}
 _SKEWED = 1e-2
 _APART_MM = 0.1
@@ -90,7 +91,10 @@ class Volume:
         return Spacing(columns, rows) if self.orientation(plane).transposed else Spacing(rows, columns)
 
     def view(self, plane: str, index: int, rule: Rule, modality: str) -> View:
-        """A slice as a model sees it; ``modality`` is DICOM's code, for the rule. What is no number is shown black."""
+        """A slice as a model sees it, with its values; ``modality`` is DICOM's code, for the rule.
+
+        What is no number is shown black.
+        """
         stored = np.take(self.stored, index, axis=self.axis_of[plane])
         values = stored.astype(np.float64) * self.slope + self.inter
         finite = np.isfinite(values)
@@ -101,7 +105,8 @@ class Volume:
         pixels, done = rule.render(frame)
         orientation = self.orientation(plane)
         turned = np.ascontiguousarray(orientation.turn(pixels))
-        return View(turned, rule, done, modality, index, orientation, self.pixel(plane))
+        kept = np.ascontiguousarray(orientation.turn(frame.unwindowed), dtype=np.float32)
+        return View(turned, rule, done, modality, index, orientation, self.pixel(plane), values=kept)
 
 
 def read_volume(path: Path, channel: int | None) -> Volume:
@@ -122,18 +127,19 @@ def read_volume(path: Path, channel: int | None) -> Volume:
         if not isinstance(image, _NIB.Nifti1Image | _NIB.Nifti2Image):
             raise InputError(f"{path.name} is not a NIfTI image")
         size = int(np.prod([int(n) for n in image.shape], dtype=object)) * image.get_data_dtype().itemsize
-        if size > _MOST_BYTES:
-            raise InputError(f"{path.name} holds {size >> 30} GiB, more than {_MOST_BYTES >> 30}; crop it, or split it")
+        if size > MOST_BYTES:
+            raise InputError(f"{path.name} holds {size >> 30} GiB, more than {MOST_BYTES >> 30}; crop it, or split it")
         affine = _affine(image, path.name)
         if image.get_data_dtype().names:
             raise InputError(f"{path.name} holds colours, not values of one kind")
-        stored = _three_axes(np.asanyarray(image.dataobj.get_unscaled()), channel, path.name)
+        stored = three_axes(np.asanyarray(image.dataobj.get_unscaled()), channel, path.name)
         return Volume(stored, float(image.dataobj.slope), float(image.dataobj.inter), affine)
     except _UNREADABLE as error:
         raise InputError(f"{path.name} is not a readable NIfTI file ({type(error).__name__}: {error})") from None
 
 
-def _three_axes(stored: NDArray[Any], channel: int | None, name: str) -> NDArray[Any]:
+def three_axes(stored: NDArray[Any], channel: int | None, name: str) -> NDArray[Any]:
+    """``(I, J, K)``: a channel of ``(I, J, K, channels)``; None where there must be no fourth axis."""
     while stored.ndim > 3 and stored.shape[-1] == 1:
         stored = stored[..., 0]
     if stored.ndim == 4 and channel is not None:
@@ -155,21 +161,21 @@ def _affine(image: Any, name: str) -> NDArray[np.float64]:
             f"{name} does not say how it lies in the patient (sform and qform codes are 0), so left and right are "
             "unknown; set the code after checking the orientation"
         )
-    if s_code and q_code and _usable(sform) and _usable(qform):
+    if s_code and q_code and usable(sform) and usable(qform):
         letters = ["".join(_NIB.aff2axcodes(a)) for a in (sform, qform)]
         if letters[0] != letters[1]:
             raise InputError(
                 f"{name}: its sform and qform contradict each other ({letters[0]} and {letters[1]}); keep the right one"
             )
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not _usable(affine):
+    if not usable(affine):
         raise InputError(f"{name}: its affine is not that of a volume (a zero, missing or skewed axis); resample it")
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     affine[:3] *= _TO_MM.get(header.get_xyzt_units()[0], 1.0)
     return affine
 
 
-def _usable(affine: Any) -> bool:
+def usable(affine: Any) -> bool:
     """Whether two axes at least are perpendicular and none is nothing; the third may be sheared, by a gantry tilt."""
     axes = np.asarray(affine, dtype=np.float64)[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)

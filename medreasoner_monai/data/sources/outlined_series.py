@@ -109,7 +109,7 @@ class SeriesReader:
     ) -> Iterator[LabelledImage | Reject]:
         shown = [o for o in outlines if index in o.pixels]
         try:
-            view = series.view(index, parse_rule(self.settings.rule))
+            view = series.view(index, parse_rule(self.settings.rule), values=True)
         except UnavailableError:
             raise  # no fault of the picture, which may be had later
         except DicomError as error:
@@ -147,6 +147,7 @@ class SeriesReader:
             origin=described(origin, view),
             spacing=(spacing.row, spacing.column) if spacing else None,
             labelled=names if self.settings.complete else frozenset(),
+            stored=view.values,
         )
 
 

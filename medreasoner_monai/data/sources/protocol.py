@@ -54,6 +54,8 @@ class Placed:
         Whether the source gave it its id. An id made of the place in a file may be changed if it is taken.
     stored:
         The picture's values before windowing, as :class:`~medreasoner_monai.data.labelled.LabelledImage` has them.
+    picture:
+        The id of the picture it asks about; empty for a sample that its source had finished.
     """
 
     sample: Sample
@@ -61,6 +63,7 @@ class Placed:
     split: str | None = None
     named: bool = True
     stored: NDArray[Any] | None = None
+    picture: str = ""
 
 
 Item = LabelledImage | Placed | Reject

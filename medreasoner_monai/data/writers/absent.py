@@ -17,7 +17,7 @@ from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.questioning import HEALTHY, OTHER_PART
 from medreasoner_monai.data.sources.protocol import Unit
 from medreasoner_monai.data.writers.answers import chance_of, is_lesion
-from medreasoner_monai.data.writers.words import words_of
+from medreasoner_monai.data.writers.words import Words, words_of
 from medreasoner_monai.data.writers.worlds import certainly_absent, world_of
 
 _NEAR = 0.6
@@ -49,7 +49,7 @@ class Census:
 
     targets: Counter[Asked] = field(default_factory=Counter)
     worlds: Counter[str] = field(default_factory=Counter)
-    known_absent: Counter[str] = field(default_factory=Counter)
+    known_absent: Counter[Asked] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, units: Iterable[Unit]) -> Census:
@@ -63,7 +63,7 @@ class Census:
             for name in unit.names:
                 census.targets[Asked(name, unit.site)] += pictures
             for name in unit.labelled - set(unit.names):
-                census.known_absent[name] += pictures
+                census.known_absent[Asked(name, unit.site)] += pictures
         return census
 
     @cached_property
@@ -82,7 +82,7 @@ class Census:
         if asked not in self._far:
             return 0.0, 0.0
         wanted = share / (1 - share) * self.targets[asked]
-        near, far = self.known_absent[asked.name], self._far[asked]
+        near, far = self.known_absent[asked], self._far[asked]
         by_near = min(wanted * (_NEAR if far else 1.0), _MOST * near)
         return min(_MOST, (wanted - by_near) / far) if far else 0.0, by_near / near if near else 0.0
 
@@ -99,12 +99,13 @@ def absent_targets(picture: LabelledImage, census: Census, share: float, seed: i
     """
     world = world_of(picture.modality, picture.site)
     shown = {target.name for target in picture.targets} | picture.set_aside  # outlined, if not fit to be asked for
+    spoken_of = [found for name in sorted(shown) if (found := words_of(name, picture.site))]
     for asked in sorted(census.targets):
         words = words_of(asked.name, asked.site)
-        if words is None or asked.name in shown:
+        if words is None or asked.name in shown or any(_fits(words, other) for other in spoken_of):
             continue
         far, near = census.chances(asked, share)
-        if asked.name in picture.labelled:
+        if asked.name in picture.labelled and asked.site == picture.site:
             chance, why = near, HEALTHY if is_lesion(asked.name) else OTHER_PART
         elif certainly_absent(words[0].worlds, world):
             chance, why = far, OTHER_PART
@@ -112,3 +113,8 @@ def absent_targets(picture: LabelledImage, census: Census, share: float, seed: i
             continue
         if chance and chance_of(seed, picture.origin.source, picture.id, "absent", asked.name, asked.site) < chance:
             yield asked, why
+
+
+def _fits(asked: tuple[Words, str], shown: tuple[Words, str]) -> bool:
+    """Whether words for a target fit something shown under another name: an inferior vena cava is a postcava."""
+    return asked[0] == shown[0] and (asked[1] == shown[1] or not (asked[1] and shown[1]))

@@ -23,6 +23,11 @@ def named_targets(picture: LabelledImage) -> Iterator[tuple[str, Target]]:
         yield f"{picture.origin.source}/{picture.id}-{target.name.replace(' ', '-')}{number}", target
 
 
+def numbered(name: str, turn: int) -> str:
+    """The id of a target's next question: ``turn`` is 0 for the first, which has the plain name."""
+    return name if turn == 0 else f"{name}-q{turn + 1}"
+
+
 def found_sample(picture: LabelledImage, target: Target, name: str, question: str, trace: str = "") -> Sample:
     """A question that a target answers; ``name`` is the sample's id."""
     return Sample(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from medreasoner_monai.data.describe import Description
 from medreasoner_monai.data.traces import ABSENT, BRIGHTNESS, TASKS
-from medreasoner_monai.data.writers.words import Words, in_number
+from medreasoner_monai.data.writers.apart import ALONE, Apart
+from medreasoner_monai.data.writers.words import Words, in_number, words_of
 
 _HINTED = (
     "Which {noun} {hint}?",
     "Where [is|are] the {noun} that {hint}?",
     "Which visible {noun} {hint}?",
     "Of what is shown, which {noun} {hint}?",
+    "Where do you see the {noun} that {hint}?",
+)
+_RANKED = (
+    "Which [is|are] the {noun} that {hint}?",
+    "Where [is|are] the {noun} that {hint}?",
+    "Of what is shown, which [is|are] the {noun} that {hint}?",
     "Where do you see the {noun} that {hint}?",
 )
 _MEASURED = (
@@ -49,7 +58,7 @@ _VIEWS = {
 }
 
 
-def hinted_questions(words: Words, side: str, several: bool) -> list[str]:
+def hinted_questions(words: Words, side: str, several: bool, apart: Apart = ALONE) -> list[str]:
     """Every question that a concept's words make, in a fixed order.
 
     Parameters
@@ -60,22 +69,28 @@ def hinted_questions(words: Words, side: str, several: bool) -> list[str]:
         The patient's side that is asked about; empty for none. Whole questions, which name no side, are left out then.
     several:
         Whether the target is spoken of as several things.
+    apart:
+        What tells it from others that the words fit. Whole questions, which cannot say it, are left out then.
     """
     lies = f" on the patient's {side}" if side else ""
     made = [
-        in_number(form.format(noun=f"{noun}{lies}", hint=hint), several)
+        in_number(form.format(noun=_told(f"{noun}{lies}", apart), hint=hint), several)
         for hint in words.hints
         for noun in words.nouns
-        for form in _HINTED
+        for form in (_RANKED if apart.before else _HINTED)
     ]
-    if not side:
+    if not side and not apart:
         made += [in_number(ask, several) for ask in words.asks]
     short = [question for question in made if len(question.split()) <= _LONGEST]
     return short if len(short) >= _FEWEST else made
 
 
-def measured_questions(seen: Description, *, lesion: bool) -> list[str]:
-    """Questions about a target of which nothing but its looks is known."""
+def _told(noun: str, apart: Apart) -> str:
+    return " ".join(part for part in (apart.before, noun, apart.behind) if part)
+
+
+def measured_questions(seen: Description, side: str, apart: Apart, *, lesion: bool) -> list[str]:
+    """Questions about a target of which nothing but its looks is known; the place is always among them."""
     values = {
         "look": BRIGHTNESS[seen.brightness],
         "thing": "abnormal area" if lesion else "structure",
@@ -84,7 +99,10 @@ def measured_questions(seen: Description, *, lesion: bool) -> list[str]:
         "level": seen.brightness,
         "shape": seen.shape or "compact",
     }
-    return [form.format(**values) for form in _MEASURED]
+    lies = f" on the patient's {side}" if side else ""
+    behind = re.sub(r" ?in the .*", "", apart.behind)
+    rank = f", the {_told('one', Apart(apart.before, behind))}" if apart.before else ""
+    return [f"{form.format(**values).removesuffix('?')}{lies}{rank}?" for form in _MEASURED]
 
 
 def trace_text(view: str, name: str, seen: Description, rng: np.random.Generator) -> str:
@@ -104,7 +122,21 @@ def absent_trace_text(view: str, name: str, rng: np.random.Generator) -> str:
 
 
 def _task(view: str, name: str, rng: np.random.Generator) -> str:
-    return TASKS[int(rng.integers(len(TASKS)))].format(view=view, name=name)
+    task = TASKS[int(rng.integers(len(TASKS)))]
+    if _is_plural(name):
+        task = task.replace(" is the {name}", " are the {name}").replace("{name} is asked", "{name} are asked")
+    return task.format(view=view, name=name)
+
+
+def _is_plural(name: str) -> bool:
+    """Whether a name speaks of several things: nuclei and airways, but not the pancreas and the thalamus.
+
+    >>> [_is_plural(name) for name in ("nuclei", "airways", "teeth", "pancreas", "thalamus", "iliopsoas", "vessel")]
+    [True, True, True, False, False, False, False]
+    """
+    found = words_of(name)
+    several = found is not None and found[0].number != "one"
+    return several and bool(re.search(r"(?:[^aiu s]s|i|ae|teeth)$", name))
 
 
 def view_words(modality: str, site: str) -> str:
@@ -115,4 +147,5 @@ def view_words(modality: str, site: str) -> str:
     """
     kind = modality.split("-T")[0].split("-FLAIR")[0].strip().lower()
     form = _VIEWS.get(kind, "{site} picture")
-    return " ".join(form.format(site=site.replace("_", " ").lower()).split())
+    where = site.replace("_", " ").lower()
+    return " ".join(form.format(site="fetal" if where == "fetus" else where).split())

@@ -19,14 +19,14 @@ from medreasoner_monai.data.rejects import Reject
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.schema import encode_png
 from medreasoner_monai.data.writers.absent import Asked, Census, absent_targets
-from medreasoner_monai.data.writers.answers import absent_sample, found_sample, generator, named_targets
+from medreasoner_monai.data.writers.answers import absent_sample, found_sample, generator, named_targets, numbered
 from medreasoner_monai.data.writers.forms import absent_trace_text, view_words
 from medreasoner_monai.data.writers.llm_client import UnusableReplyError, ask, prompt_digest
 from medreasoner_monai.settings.data import QuestionSettings
 from medreasoner_monai.settings.language_model import LanguageModelSettings
 from medreasoner_monai.task.question_check import find_mark
 
-_VERSION = 1
+_VERSION = 2
 Check = Callable[[LabelledImage, Sample], str | None]
 _OUTLINE = (255, 255, 0)  # RGB
 
@@ -81,12 +81,12 @@ class LanguageModelWriter:
             for name, target in named_targets(picture)
             for turn in range(self.settings.per_target)
         ]
-        jobs += [(self._absent, picture, asked, why) for asked, why in absent]
+        jobs += [(self._absent, picture, *one, turn) for one in absent for turn in range(self.settings.per_target)]
         with ThreadPoolExecutor(self.model.in_flight) as pool:
             yield from pool.map(lambda job: job[0](*job[1:]), jobs)
 
     def _present(self, picture: LabelledImage, name: str, target: Target, turn: int) -> tuple[str, Sample] | Reject:
-        made = name if turn == 0 else f"{name}-q{turn + 1}"
+        made = numbered(name, turn)
         facts = {
             **self._facts(picture, target.name, made),
             "visible": True,
@@ -104,8 +104,9 @@ class LanguageModelWriter:
             else (target.where, written)
         )
 
-    def _absent(self, picture: LabelledImage, asked: Asked, why: str) -> tuple[str, Sample] | Reject:
-        name = f"{picture.origin.source}/{picture.id}-{why}-{asked.name}-{asked.site}".replace(" ", "-")
+    def _absent(self, picture: LabelledImage, asked: Asked, why: str, turn: int) -> tuple[str, Sample] | Reject:
+        plain = f"{picture.origin.source}/{picture.id}-{why}-{asked.name}-{asked.site}".replace(" ", "-")
+        name = numbered(plain, turn)
         facts = {**self._facts(picture, asked.name, name), "site": asked.site, "visible": False}
         view = view_words(picture.modality, picture.site)
         trace = absent_trace_text(view, asked.name, generator(self.settings.seed, name))

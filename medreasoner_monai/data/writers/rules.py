@@ -10,10 +10,18 @@ import numpy as np
 
 from medreasoner_monai.data.describe import Description, describe
 from medreasoner_monai.data.giveaways import named_in
-from medreasoner_monai.data.labelled import LabelledImage, Target
+from medreasoner_monai.data.labelled import LabelledImage
 from medreasoner_monai.data.sample import Sample
 from medreasoner_monai.data.writers.absent import Asked, Census, absent_targets
-from medreasoner_monai.data.writers.answers import absent_sample, found_sample, generator, is_lesion, named_targets
+from medreasoner_monai.data.writers.answers import (
+    absent_sample,
+    found_sample,
+    generator,
+    is_lesion,
+    named_targets,
+    numbered,
+)
+from medreasoner_monai.data.writers.apart import tell_apart
 from medreasoner_monai.data.writers.forms import (
     absent_trace_text,
     hinted_questions,
@@ -24,7 +32,7 @@ from medreasoner_monai.data.writers.forms import (
 from medreasoner_monai.data.writers.words import Words, without_side, words_digest, words_of
 from medreasoner_monai.settings.data import QuestionSettings
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class RuleWriter:
         return {"writer": "rules", "version": _VERSION, "words": words_digest(), **chosen}
 
     def write(self, picture: LabelledImage) -> Iterator[tuple[str, Sample]]:
-        """``per_target`` samples per target, then those for absent ones. Equal pictures give equal texts."""
+        """``per_target`` samples per target, then as many for each absent one. Equal pictures give equal texts."""
         view = view_words(picture.modality, picture.site)
         seen = [describe(picture, target) for target in picture.targets]
         for number, (name, target) in enumerate(named_targets(picture)):
@@ -57,12 +65,12 @@ class RuleWriter:
             order = rng.permutation(len(choices))[: self.settings.per_target]
             for turn, choice in enumerate(order):
                 trace = trace_text(view, target.name, seen[number], rng)
-                made = name if turn == 0 else f"{name}-q{turn + 1}"
+                made = numbered(name, turn)
                 yield target.where, found_sample(picture, target, made, choices[int(choice)], trace)
         for asked, why in absent_targets(picture, self.census, self.settings.absent_share, self.settings.seed):
-            yield picture.id, self._absent(picture, asked, why, view)
+            yield from ((picture.id, sample) for sample in self._absent(picture, asked, why, view))
 
-    def _absent(self, picture: LabelledImage, asked: Asked, why: str, view: str) -> Sample:
+    def _absent(self, picture: LabelledImage, asked: Asked, why: str, view: str) -> Iterator[Sample]:
         name = f"{picture.origin.source}/{picture.id}-{why}-{asked.name}-{asked.site}".replace(" ", "-")
         rng = generator(self.settings.seed, name)
         found = words_of(asked.name, asked.site)
@@ -72,24 +80,23 @@ class RuleWriter:
         several = words.number == "many" or (words.number == "parts" and not side and bool(rng.random() < 0.5))
         choices = hinted_questions(words, side, several)
         choices = [choice for choice in choices if not named_in(choice, asked.name)] or choices
-        question = choices[int(rng.integers(len(choices)))]
-        trace = absent_trace_text(view, asked.name, rng)
-        return absent_sample(picture, asked.name, asked.site, name, question, trace, why)
+        for turn, choice in enumerate(rng.permutation(len(choices))[: self.settings.per_target]):
+            trace = absent_trace_text(view, asked.name, rng)
+            made = numbered(name, turn)
+            yield absent_sample(picture, asked.name, asked.site, made, choices[int(choice)], trace, why)
 
 
 def _questions(picture: LabelledImage, seen: list[Description], number: int) -> list[str]:
     """Every question that may be asked for a target, in a fixed order."""
     target = picture.targets[number]
+    apart = tell_apart(picture, seen, number, _rivals(picture, seen, number))
     found = words_of(target.name, picture.site)
     if found is None:
         plain, side = without_side(target.name)
-        lies = f" on the patient's {side}" if side else ""
-        return [_with_side(q, lies) for q in measured_questions(seen[number], lesion=is_lesion(plain))]
+        return measured_questions(seen[number], side, apart, lesion=is_lesion(plain))
     words, side = found
-    choices = hinted_questions(words, side, spoken_as_several(words, side, seen[number]))
-    choices = [choice for choice in choices if not named_in(choice, target.name)] or choices
-    apart = _apart(picture, seen, number, words, side)
-    return [f"{choice.removesuffix('?')}, {apart}?" for choice in choices] if apart else choices
+    choices = hinted_questions(words, side, spoken_as_several(words, side, seen[number]), apart)
+    return [choice for choice in choices if not named_in(choice, target.name)] or choices
 
 
 def spoken_as_several(words: Words, side: str, seen: Description) -> bool:
@@ -97,25 +104,17 @@ def spoken_as_several(words: Words, side: str, seen: Description) -> bool:
     return words.number == "many" or (words.number == "parts" and not side and seen.parts > 1)
 
 
-def _with_side(question: str, lies: str) -> str:
-    return f"{question.removesuffix('?')}{lies}?"
+def _rivals(picture: LabelledImage, seen: list[Description], number: int) -> list[int]:
+    """The other regions of a picture that the same words fit."""
+    mine, mask = _key(picture, seen, number), picture.targets[number].mask
+    others = (n for n in range(len(seen)) if n != number and _key(picture, seen, n) == mine)
+    return [n for n in others if not np.array_equal(picture.targets[n].mask, mask)]
 
 
-def _apart(picture: LabelledImage, seen: list[Description], number: int, words: Words, side: str) -> str:
-    """What tells a target from others of its picture that the same words fit; empty where nothing is needed."""
-    mine = (words.key, side, spoken_as_several(words, side, seen[number]))
-    rivals = [n for n, other in enumerate(picture.targets) if n != number and _key(picture, other, seen[n]) == mine]
-    rivals = [n for n in rivals if not np.array_equal(picture.targets[n].mask, picture.targets[number].mask)]
-    if not rivals:
-        return ""
-    if all(seen[n].place != seen[number].place for n in rivals):
-        return f"in the {seen[number].place} of the picture"
-    shares = [seen[n].share for n in rivals]
-    if seen[number].share > max(shares):
-        return "the larger one" if len(rivals) == 1 else "the largest of them"
-    return "the smaller one" if len(rivals) == 1 else f"the {seen[number].size} one in the {seen[number].place}"
-
-
-def _key(picture: LabelledImage, target: Target, seen: Description) -> tuple[str, str, bool] | None:
-    found = words_of(target.name, picture.site)
-    return None if found is None else (found[0].key, found[1], spoken_as_several(*found, seen))
+def _key(picture: LabelledImage, seen: list[Description], number: int) -> tuple[object, ...]:
+    name = picture.targets[number].name
+    found = words_of(name, picture.site)
+    if found is None:
+        plain, side = without_side(name)
+        return is_lesion(plain), side
+    return found[0], found[1], spoken_as_several(*found, seen[number])

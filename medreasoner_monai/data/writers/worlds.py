@@ -11,13 +11,12 @@ _TRUNK = (
         "lung",
         "kidney",
         "pelvis",
-        "spine",
         "colon",
         "prostate",
         "thorax",
         "trunk",
     ),
-    *("pancreas", "spleen", "bladder", "uterus", "abdominal", "cardiac", "thorax-abdomen", "whole body"),
+    *("pancreas", "spleen", "bladder", "uterus", "abdominal", "cardiac", "thorax-abdomen"),
 )
 _HEAD = ("brain", "head", "skull", "face", "hippocampus")
 _BY_MODALITY = {
@@ -32,6 +31,7 @@ _BY_MODALITY = {
 _BY_SITE = {
     **dict.fromkeys(_TRUNK, "trunk"),
     **dict.fromkeys(_HEAD, "head"),
+    "spine": "spine",
     **dict.fromkeys(("dental", "jaw", "teeth"), "jaw"),
     **dict.fromkeys(("neck", "thyroid", "carotid"), "neck"),
     **dict.fromkeys(("fetus", "transperineal", "fetal"), "fetus"),
@@ -42,12 +42,13 @@ _BY_SITE = {
 }
 _MAY_SHOW = {
     "trunk": {"trunk", "neck", "breast", "limb", "fetus", "lumen", "jaw"},
-    "head": {"head", "jaw", "neck", "limb"},
+    "spine": {"trunk", "head", "neck", "breast", "limb", "fetus", "lumen", "jaw"},  # a cervical one has the brainstem
+    "head": {"head", "jaw", "neck", "limb", "retina"},
     "jaw": {"jaw", "head", "neck"},
     "neck": {"neck", "head", "trunk", "jaw", "limb"},
     "limb": {"limb", "neck", "trunk", "skin"},
     "breast": {"breast", "trunk", "skin", "limb"},
-    "fetus": {"fetus", "trunk", "head", "limb"},
+    "fetus": {"fetus", "trunk", "head", "limb", "jaw", "neck"},
     "skin": {"skin", "limb"},
     "retina": {"retina", "limb"},
     "lumen": {"lumen", "trunk", "limb"},
@@ -55,6 +56,9 @@ _MAY_SHOW = {
 }
 """What might be in a picture besides what it was taken for: a chest CT reaches down to the liver, a slide of the colon
 may hold a polyp."""
+TISSUE = "tissue"
+WORLDS = frozenset(_MAY_SHOW)
+"""Kinds of picture; stained tissue may be said of an organ, as in ``kidney tissue``."""
 
 
 def world_of(modality: str, site: str) -> str:
@@ -76,4 +80,4 @@ def certainly_absent(worlds: frozenset[str], world: str) -> bool:
     False
     """
     may = _MAY_SHOW.get(world)
-    return may is not None and bool(worlds) and not may & {"tissue" if "tissue" in w else w for w in worlds}
+    return may is not None and bool(worlds) and not may & {TISSUE if w.endswith(f" {TISSUE}") else w for w in worlds}

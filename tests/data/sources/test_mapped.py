@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from medreasoner_monai.data.sample import is_image_group
 from medreasoner_monai.data.sources.mapped import MappedSource
 from medreasoner_monai.errors import InputError
 from medreasoner_monai.settings.sources import MappedSettings
+from tests.data.sources.bombs import bomb
 from tests.data.sources.volumes import items, pictures, reasons
 
 HEAD = "image,mask,target,value,patient,modality,site,spacing,licence"
@@ -100,7 +99,7 @@ def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(folder: Path) -> 
     whole = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(whole, "PNG")
     (folder / "drawn" / "cut.png").write_bytes(whole.getvalue()[:-300])
-    (folder / "drawn" / "bomb.png").write_bytes(bomb(60_000, 60_000))
+    (folder / "drawn" / "bomb.png").write_bytes(bomb())
     rows = [
         f"scans/a.jpg,{mask},{target},{value},,,,,"
         for mask, target, value in (
@@ -128,16 +127,6 @@ def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(folder: Path) -> 
     assert "leads out of the folder" in said["../map.csv"] and "leads out of the folder" in said["/etc/passwd"]
     assert sum(i.masks if isinstance(i, Reject) else len(i.targets) for i in found) == len(rows) + 1
     assert sum(unit.masks for unit in given.units()) == len(rows) + 1
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few hundred bytes that claims billions of pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def test_a_link_that_leads_out_of_the_folder_is_not_followed(folder: Path, tmp_path_factory) -> None:
